@@ -1,0 +1,288 @@
+#include "storage/version_index.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace mptd::storage {
+namespace {
+
+constexpr RowBlob kAbsentBlob{RowBlob::kAbsent};
+
+uint64_t HashKey(uint8_t table, std::string_view key) { return XXH3_64bits_withSeed(key.data(), key.size(), table); }
+
+void FreeBlob(void* blob) { RowBlob::Free(static_cast<const RowBlob*>(blob)); }
+void FreeMemory(void* memory) { ::operator delete(memory); }
+
+}  // namespace
+
+EpochDomain::~EpochDomain() {
+  for (const Retired& r : retired_) r.deleter(r.object);
+}
+
+uint64_t EpochDomain::Pin() {
+  absl::MutexLock lock(&mutex_);
+  pins_.insert(epoch_);
+  return epoch_;
+}
+
+void EpochDomain::Unpin(uint64_t epoch) {
+  absl::MutexLock lock(&mutex_);
+  pins_.erase(pins_.find(epoch));
+}
+
+void EpochDomain::Retire(void* object, Deleter deleter, size_t bytes) {
+  retired_.push_back({0, object, deleter, bytes});
+  retired_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void EpochDomain::Collect() {
+  if (retired_.empty()) return;
+  uint64_t oldest_pin;
+  uint64_t sealing_epoch;
+  {
+    absl::MutexLock lock(&mutex_);
+    // Everything retired so far was unlinked before this point: pins taken from now on cannot see it.
+    sealing_epoch = ++epoch_;
+    oldest_pin = pins_.empty() ? epoch_ : *pins_.begin();
+  }
+  for (; sealed_ < retired_.size(); ++sealed_) retired_[sealed_].epoch = sealing_epoch;
+  while (!retired_.empty() && retired_.front().epoch <= oldest_pin) {
+    const Retired r = retired_.front();
+    retired_.pop_front();
+    --sealed_;
+    retired_bytes_.fetch_sub(r.bytes, std::memory_order_relaxed);
+    r.deleter(r.object);
+  }
+}
+
+const RowBlob* RowBlob::Make(std::optional<std::string_view> value) {
+  if (!value.has_value()) return &kAbsentBlob;
+  void* memory = ::operator new(sizeof(RowBlob) + value->size());
+  auto* blob = new (memory) RowBlob{static_cast<uint32_t>(value->size())};
+  std::memcpy(blob + 1, value->data(), value->size());
+  return blob;
+}
+
+void RowBlob::Free(const RowBlob* blob) {
+  if (blob == nullptr || blob == &kAbsentBlob) return;
+  ::operator delete(const_cast<RowBlob*>(blob));
+}
+
+VersionIndex::VersionIndex(EpochDomain& epochs, size_t expected_rows) : epochs_(epochs) {
+  const size_t buckets = std::bit_ceil(std::max<size_t>(expected_rows, 1024));
+  buckets_ = std::make_unique<std::atomic<Entry*>[]>(buckets);
+  bucket_mask_ = buckets - 1;
+  bytes_ = buckets * sizeof(std::atomic<Entry*>);
+}
+
+VersionIndex::~VersionIndex() {
+  Entry* entry = clock_;
+  if (entry == nullptr) return;
+  entry->clock_prev_->clock_next_ = nullptr;
+  while (entry != nullptr) {
+    Entry* next = entry->clock_next_;
+    if (Entry::Versions* versions = entry->versions_.load(std::memory_order_relaxed)) {
+      for (uint32_t i = versions->begin; i < versions->end; ++i) RowBlob::Free(versions->slots()[i].old);
+      ::operator delete(versions);
+    }
+    RowBlob::Free(entry->latest_.load(std::memory_order_relaxed));
+    ::operator delete(entry);
+    entry = next;
+  }
+}
+
+const VersionIndex::Entry* VersionIndex::Find(uint8_t table, std::string_view key) const {
+  const uint64_t hash = HashKey(table, key);
+  for (Entry* e = Bucket(hash).load(std::memory_order_acquire); e != nullptr;
+       e = e->next_.load(std::memory_order_acquire)) {
+    if (e->hash_ == hash && e->table_ == table && e->key() == key) {
+      if (e->used_.load(std::memory_order_relaxed) == 0) e->used_.store(1, std::memory_order_relaxed);
+      return e;
+    }
+  }
+  return nullptr;
+}
+
+const RowBlob* VersionIndex::ValueAt(const Entry& entry, uint64_t sequence) {
+  // The order matters: a transition first records what it replaces and then changes `latest`. If this load sees a value
+  // that is too new for the reader, the search below sees the version that it replaced.
+  const RowBlob* latest = entry.latest_.load(std::memory_order_acquire);
+  const Entry::Versions* versions = entry.versions_.load(std::memory_order_acquire);
+  if (versions == nullptr) return latest;
+  const uint32_t end = versions->end.load(std::memory_order_acquire);
+  const uint32_t begin = versions->begin.load(std::memory_order_acquire);
+  if (begin >= end || versions->slots()[end - 1].sequence <= sequence) return latest;
+  const RowVersion* first = std::upper_bound(versions->slots() + begin, versions->slots() + end, sequence,
+                                             [](uint64_t s, const RowVersion& v) { return s < v.sequence; });
+  return first->old;
+}
+
+void VersionIndex::VersionsAfter(const Entry& entry, uint64_t sequence, std::vector<RowVersion>& out) {
+  const Entry::Versions* versions = entry.versions_.load(std::memory_order_acquire);
+  if (versions == nullptr) return;
+  const uint32_t end = versions->end.load(std::memory_order_acquire);
+  const uint32_t begin = versions->begin.load(std::memory_order_acquire);
+  if (begin >= end) return;
+  const RowVersion* first = std::upper_bound(versions->slots() + begin, versions->slots() + end, sequence,
+                                             [](uint64_t s, const RowVersion& v) { return s < v.sequence; });
+  out.insert(out.end(), first, versions->slots() + end);
+}
+
+VersionIndex::Entry* VersionIndex::FindOrMake(uint8_t table, std::string_view key, bool& made) {
+  made = false;
+  const uint64_t hash = HashKey(table, key);
+  std::atomic<Entry*>& bucket = Bucket(hash);
+  for (Entry* e = bucket.load(std::memory_order_relaxed); e != nullptr; e = e->next_.load(std::memory_order_relaxed)) {
+    if (e->hash_ == hash && e->table_ == table && e->key() == key) {
+      e->used_.store(1, std::memory_order_relaxed);
+      return e;
+    }
+  }
+  made = true;
+  auto* entry = new (::operator new(sizeof(Entry) + key.size())) Entry;
+  std::memcpy(static_cast<void*>(entry + 1), key.data(), key.size());
+  entry->hash_ = hash;
+  entry->key_size_ = static_cast<uint32_t>(key.size());
+  entry->table_ = table;
+  entry->used_.store(1, std::memory_order_relaxed);
+  if (clock_ == nullptr) {
+    clock_ = entry->clock_next_ = entry->clock_prev_ = entry;
+  } else {
+    entry->clock_next_ = clock_;
+    entry->clock_prev_ = clock_->clock_prev_;
+    entry->clock_prev_->clock_next_ = entry;
+    clock_->clock_prev_ = entry;
+  }
+  AddBytes(sizeof(Entry) + key.size());
+  rows_.fetch_add(1, std::memory_order_relaxed);
+  return entry;
+}
+
+void VersionIndex::PushVersion(Entry* entry, RowVersion version) {
+  Entry::Versions* versions = entry->versions_.load(std::memory_order_relaxed);
+  const uint32_t begin = versions == nullptr ? 0 : versions->begin.load(std::memory_order_relaxed);
+  const uint32_t end = versions == nullptr ? 0 : versions->end.load(std::memory_order_relaxed);
+  if (versions != nullptr && end < versions->capacity) {
+    versions->slots()[end] = version;
+    versions->end.store(end + 1, std::memory_order_release);
+    return;
+  }
+  const uint32_t live = end - begin;
+  const uint32_t capacity = live == 0 ? 1 : live * 2;
+  const size_t bytes = sizeof(Entry::Versions) + capacity * sizeof(RowVersion);
+  auto* grown = new (::operator new(bytes)) Entry::Versions{capacity, 0, live + 1};
+  if (live > 0) std::memcpy(grown->slots(), versions->slots() + begin, live * sizeof(RowVersion));
+  grown->slots()[live] = version;
+  entry->versions_.store(grown, std::memory_order_release);
+  AddBytes(bytes);
+  if (versions != nullptr) {
+    const size_t old_bytes = sizeof(Entry::Versions) + versions->capacity * sizeof(RowVersion);
+    SubBytes(old_bytes);
+    epochs_.Retire(versions, FreeMemory, old_bytes);
+  }
+}
+
+void VersionIndex::Link(Entry* entry) {
+  std::atomic<Entry*>& bucket = Bucket(entry->hash_);
+  entry->next_.store(bucket.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  bucket.store(entry, std::memory_order_release);
+}
+
+const RowBlob* VersionIndex::MakeBlob(std::optional<std::string_view> value) {
+  const RowBlob* blob = RowBlob::Make(value);
+  AddBytes(blob->bytes());
+  return blob;
+}
+
+VersionIndex::Entry* VersionIndex::Put(uint8_t table, std::string_view key, std::optional<std::string_view> old_value,
+                                       std::optional<std::string_view> new_value, uint64_t sequence) {
+  bool made;
+  Entry* entry = FindOrMake(table, key, made);
+  const RowBlob* old_blob = entry->latest_.load(std::memory_order_relaxed);
+  if (old_blob == nullptr) {
+    old_blob = MakeBlob(old_value);
+    entry->latest_.store(old_blob, std::memory_order_release);
+  }
+  PushVersion(entry, {sequence, old_blob});
+  // Linked with its version in place: a reader that finds it can tell what was before.
+  if (made) Link(entry);
+  entry->latest_.store(MakeBlob(new_value), std::memory_order_release);
+  return entry;
+}
+
+VersionIndex::Entry* VersionIndex::PutReplaced(uint8_t table, std::string_view key,
+                                               std::optional<std::string_view> replaced, uint64_t sequence) {
+  bool made;
+  Entry* entry = FindOrMake(table, key, made);
+  PushVersion(entry, {sequence, MakeBlob(replaced)});
+  if (made) Link(entry);
+  return entry;
+}
+
+void VersionIndex::Cache(uint8_t table, std::string_view key, std::optional<std::string_view> value) {
+  bool made;
+  Entry* entry = FindOrMake(table, key, made);
+  if (entry->latest_.load(std::memory_order_relaxed) != nullptr) return;
+  entry->latest_.store(MakeBlob(value), std::memory_order_release);
+  if (made) Link(entry);
+}
+
+void VersionIndex::Trim(Entry* entry, uint64_t sequence) {
+  Entry::Versions* versions = entry->versions_.load(std::memory_order_relaxed);
+  if (versions == nullptr) return;
+  uint32_t begin = versions->begin.load(std::memory_order_relaxed);
+  const uint32_t end = versions->end.load(std::memory_order_relaxed);
+  while (begin < end && versions->slots()[begin].sequence <= sequence) {
+    const RowBlob* blob = versions->slots()[begin].old;
+    ++begin;
+    SubBytes(blob->bytes());
+    if (!blob->absent()) epochs_.Retire(const_cast<RowBlob*>(blob), FreeBlob, blob->bytes());
+  }
+  versions->begin.store(begin, std::memory_order_release);
+  if (begin < end) return;
+  entry->versions_.store(nullptr, std::memory_order_release);
+  const size_t bytes = sizeof(Entry::Versions) + versions->capacity * sizeof(RowVersion);
+  SubBytes(bytes);
+  epochs_.Retire(versions, FreeMemory, bytes);
+  if (entry->latest_.load(std::memory_order_relaxed) == nullptr) Remove(entry);
+}
+
+void VersionIndex::Remove(Entry* entry) {
+  std::atomic<Entry*>* link = &Bucket(entry->hash_);
+  while (link->load(std::memory_order_relaxed) != entry) link = &link->load(std::memory_order_relaxed)->next_;
+  link->store(entry->next_.load(std::memory_order_relaxed), std::memory_order_release);
+  if (entry->clock_next_ == entry) {
+    clock_ = nullptr;
+  } else {
+    entry->clock_prev_->clock_next_ = entry->clock_next_;
+    entry->clock_next_->clock_prev_ = entry->clock_prev_;
+    if (clock_ == entry) clock_ = entry->clock_next_;
+  }
+  const RowBlob* latest = entry->latest_.load(std::memory_order_relaxed);
+  if (latest != nullptr) {
+    SubBytes(latest->bytes());
+    if (!latest->absent()) epochs_.Retire(const_cast<RowBlob*>(latest), FreeBlob, latest->bytes());
+  }
+  const size_t bytes = sizeof(Entry) + entry->key_size_;
+  SubBytes(bytes);
+  rows_.fetch_sub(1, std::memory_order_relaxed);
+  epochs_.Retire(entry, FreeMemory, bytes);
+}
+
+void VersionIndex::EvictTo(size_t max_bytes, size_t max_steps) {
+  while (bytes() > max_bytes && max_steps-- > 0 && clock_ != nullptr) {
+    Entry* entry = clock_;
+    clock_ = entry->clock_next_;
+    if (entry->versions_.load(std::memory_order_relaxed) != nullptr) continue;
+    if (entry->used_.exchange(0, std::memory_order_relaxed) != 0) continue;
+    Remove(entry);
+  }
+}
+
+}  // namespace mptd::storage

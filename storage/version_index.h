@@ -1,0 +1,176 @@
+// Recent versions of rows, in memory: what has been written and not yet flushed, what each recent transition replaced,
+// and, as a cache, rows that were used lately. It is the overlay above the KeyValueStore and the history of the served
+// window in one lookup.
+//
+// One thread, the owner, calls the writing methods; any number of readers call Find without locks at the same time.
+// A reader holds an EpochPin while it uses what it found; memory taken out of the index is freed when every pin that
+// was there at that time is gone. Transitions are numbered by a sequence that only grows, also through rollbacks.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+namespace mptd::storage {
+
+// Frees what readers may still be looking at. Pin and unpin are safe from any thread and take a short lock; they are
+// made once a view, not once a read. Retire and Collect belong to the one thread that takes things out.
+class EpochDomain {
+ public:
+  using Deleter = void (*)(void*);
+
+  EpochDomain() = default;
+  EpochDomain(const EpochDomain&) = delete;
+  EpochDomain& operator=(const EpochDomain&) = delete;
+  ~EpochDomain();
+
+  uint64_t Pin() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Unpin(uint64_t epoch) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // `object` is not reachable any more for readers who pin from now on.
+  void Retire(void* object, Deleter deleter, size_t bytes);
+  // Frees what no pin can see. Cheap when there is nothing to do.
+  void Collect() ABSL_LOCKS_EXCLUDED(mutex_);
+  size_t retired_bytes() const { return retired_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Retired {
+    uint64_t epoch;
+    void* object;
+    Deleter deleter;
+    size_t bytes;
+  };
+
+  absl::Mutex mutex_;
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::multiset<uint64_t> pins_ ABSL_GUARDED_BY(mutex_);
+
+  // The owner's.
+  std::deque<Retired> retired_;
+  size_t sealed_ = 0;  // how many of retired_, from the front, have their epoch
+  std::atomic<size_t> retired_bytes_{0};
+};
+
+// Holds an epoch for as long as it lives.
+class EpochPin {
+ public:
+  explicit EpochPin(EpochDomain& domain) : domain_(domain), epoch_(domain.Pin()) {}
+  ~EpochPin() { domain_.Unpin(epoch_); }
+  EpochPin(const EpochPin&) = delete;
+  EpochPin& operator=(const EpochPin&) = delete;
+
+ private:
+  EpochDomain& domain_;
+  const uint64_t epoch_;
+};
+
+// Immutable bytes, or the statement that there is no row.
+struct RowBlob {
+  uint32_t size;
+
+  bool absent() const { return size == kAbsent; }
+  std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), absent() ? 0 : size}; }
+  size_t bytes() const { return sizeof(RowBlob) + (absent() ? 0 : size); }
+
+  static constexpr uint32_t kAbsent = UINT32_MAX;
+  static const RowBlob* Make(std::optional<std::string_view> value);
+  static void Free(const RowBlob* blob);
+};
+
+// What one transition replaced.
+struct RowVersion {
+  uint64_t sequence;
+  const RowBlob* old;
+};
+
+class VersionIndex {
+ public:
+  // All that is known of one row. Readers see it through Find only.
+  class Entry {
+   public:
+    uint8_t table() const { return table_; }
+    std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size_}; }
+    // The newest value; null when it is what the store has.
+    const RowBlob* latest() const { return latest_.load(std::memory_order_acquire); }
+
+   private:
+    friend class VersionIndex;
+    struct alignas(RowVersion) Versions {  // a growing array, oldest first
+      uint32_t capacity;
+      std::atomic<uint32_t> begin;
+      std::atomic<uint32_t> end;
+      RowVersion* slots() { return reinterpret_cast<RowVersion*>(this + 1); }
+      const RowVersion* slots() const { return reinterpret_cast<const RowVersion*>(this + 1); }
+    };
+
+    std::atomic<Entry*> next_{nullptr};
+    std::atomic<const RowBlob*> latest_{nullptr};
+    std::atomic<Versions*> versions_{nullptr};
+    uint64_t hash_ = 0;
+    Entry* clock_next_ = nullptr;  // the owner's ring of all entries
+    Entry* clock_prev_ = nullptr;
+    uint32_t key_size_ = 0;
+    uint8_t table_ = 0;
+    std::atomic<uint8_t> used_{0};
+  };
+
+  // `expected_rows` sizes the table of buckets, once.
+  VersionIndex(EpochDomain& epochs, size_t expected_rows);
+  ~VersionIndex();
+  VersionIndex(const VersionIndex&) = delete;
+  VersionIndex& operator=(const VersionIndex&) = delete;
+
+  // Readers, holding a pin.
+  // ---------------------------------------------------------------------------------------------
+
+  const Entry* Find(uint8_t table, std::string_view key) const;
+  // The row's value after transition `sequence`; null when it is what the store has.
+  static const RowBlob* ValueAt(const Entry& entry, uint64_t sequence);
+  // The versions that transitions after `sequence` replaced, oldest first.
+  static void VersionsAfter(const Entry& entry, uint64_t sequence, std::vector<RowVersion>& out);
+
+  // The owner.
+  // ----------------------------------------------------------------------------------------------------------
+
+  // Transition `sequence`, the newest of all, changes a row from `old_value` to `new_value` (nullopt: no row).
+  Entry* Put(uint8_t table, std::string_view key, std::optional<std::string_view> old_value,
+             std::optional<std::string_view> new_value, uint64_t sequence);
+  // Only records what transition `sequence` replaced; the row's newest value is what the store has.
+  Entry* PutReplaced(uint8_t table, std::string_view key, std::optional<std::string_view> replaced, uint64_t sequence);
+  // Remembers a row that has just been read from the store, when it is not there.
+  void Cache(uint8_t table, std::string_view key, std::optional<std::string_view> value);
+  // Forgets the row's versions with sequence <= `sequence`: no reader asks for what was before them any more.
+  void Trim(Entry* entry, uint64_t sequence);
+  // Takes clean rows (no versions) out until at most `max_bytes` are in use, looking at no more than `max_steps` rows.
+  void EvictTo(size_t max_bytes, size_t max_steps);
+
+  size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  size_t rows() const { return rows_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<Entry*>& Bucket(uint64_t hash) const { return buckets_[hash & bucket_mask_]; }
+  Entry* FindOrMake(uint8_t table, std::string_view key, bool& made);
+  void Link(Entry* entry);
+  const RowBlob* MakeBlob(std::optional<std::string_view> value);
+  void PushVersion(Entry* entry, RowVersion version);
+  void Remove(Entry* entry);
+  void AddBytes(size_t n) { bytes_.fetch_add(n, std::memory_order_relaxed); }
+  void SubBytes(size_t n) { bytes_.fetch_sub(n, std::memory_order_relaxed); }
+
+  EpochDomain& epochs_;
+  std::unique_ptr<std::atomic<Entry*>[]> buckets_;
+  uint64_t bucket_mask_;
+  Entry* clock_ = nullptr;  // the hand; the owner's
+  std::atomic<size_t> bytes_{0};
+  std::atomic<size_t> rows_{0};
+};
+
+}  // namespace mptd::storage

@@ -1,0 +1,227 @@
+#include "tests/storage/fake_files.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mptd::storage {
+
+class FakeFile final : public LogFile {
+ public:
+  FakeFile(FakeFiles& files, std::shared_ptr<FakeFiles::Inode> inode, uint64_t generation)
+      : files_(files), inode_(std::move(inode)), generation_(generation) {}
+
+  absl::Status Write(uint64_t offset, std::span<const std::string_view> parts) override {
+    return files_.Write(inode_, generation_, offset, parts);
+  }
+  absl::Status Read(uint64_t offset, uint64_t count, std::string* bytes) const override {
+    return files_.Read(inode_, generation_, offset, count, bytes);
+  }
+  absl::Status Sync() override { return files_.Sync(inode_, generation_); }
+  absl::StatusOr<uint64_t> Size() const override {
+    std::string bytes;
+    if (absl::Status status = files_.Read(inode_, generation_, 0, UINT64_MAX, &bytes); !status.ok()) return status;
+    return bytes.size();
+  }
+
+ private:
+  FakeFiles& files_;
+  const std::shared_ptr<FakeFiles::Inode> inode_;
+  const uint64_t generation_;
+};
+
+void FakeFiles::Arm(uint64_t at, Fault fault) {
+  MutexLock lock(mutex_);
+  operations_ = 0;
+  armed_at_ = at;
+  fault_ = fault;
+}
+
+uint64_t FakeFiles::operations() const {
+  MutexLock lock(mutex_);
+  return operations_;
+}
+
+Fault FakeFiles::Next() {
+  ++operations_;
+  const bool lasting = fault_ == Fault::kCrash || fault_ == Fault::kNoSpaceStays;
+  if (fault_ == Fault::kNone || operations_ < armed_at_ || (operations_ > armed_at_ && !lasting)) return Fault::kNone;
+  return fault_;
+}
+
+absl::Status FakeFiles::Failure(Fault fault, const std::string& path) {
+  if (fault == Fault::kNoSpace || fault == Fault::kNoSpaceStays) {
+    return absl::ResourceExhaustedError(path + ": No space left on device");
+  }
+  return absl::UnavailableError(path + ": Input/output error");
+}
+
+void FakeFiles::OnceAfterSync(std::function<void()> call) {
+  MutexLock lock(mutex_);
+  after_sync_ = std::move(call);
+}
+
+void FakeFiles::Change(NameChange change) {
+  change.apply(names_);
+  pending_.push_back(std::move(change));
+}
+
+void FakeFiles::WriteBack(Inode& inode, bool all) {
+  // Growth first: a file whose new size was lost ends where it did before.
+  const bool grown = all || random_.OneIn(2);
+  if (grown && inode.durable.size() < inode.content.size()) inode.durable.resize(inode.content.size(), '\0');
+  for (const size_t sector : inode.dirty) {
+    if (!all && random_.OneIn(2)) continue;
+    const size_t begin = sector * kSector;
+    if (begin >= inode.durable.size()) continue;
+    const size_t end = std::min({begin + kSector, inode.content.size(), inode.durable.size()});
+    if (begin < end) inode.durable.replace(begin, end - begin, inode.content, begin, end - begin);
+  }
+}
+
+void FakeFiles::Restart(PowerCut cut) {
+  MutexLock lock(mutex_);
+  ++generation_;
+  fault_ = Fault::kNone;
+  if (cut != PowerCut::kKeepAll) LosePower(cut);
+}
+
+void FakeFiles::LosePower(PowerCut cut) {
+  const size_t kept = cut == PowerCut::kDropAll ? 0 : random_.Below(pending_.size() + 1);
+  for (size_t i = 0; i < kept; ++i) {
+    if (!pending_[i].removal || !random_.OneIn(3)) pending_[i].apply(durable_names_);
+  }
+  pending_.clear();
+  names_ = durable_names_;
+  for (const auto& [path, inode] : names_) {
+    if (cut == PowerCut::kRandom) WriteBack(*inode, false);
+    inode->content = inode->durable;
+    inode->dirty.clear();
+  }
+}
+
+std::string FakeFiles::Content(const std::string& path) const {
+  MutexLock lock(mutex_);
+  const auto found = names_.find(path);
+  return found == names_.end() ? std::string() : found->second->content;
+}
+
+void FakeFiles::Overwrite(const std::string& path, const std::string& content) {
+  MutexLock lock(mutex_);
+  Inode& inode = *names_.at(path);
+  inode.content = content;
+  inode.durable = content;
+  inode.dirty.clear();
+}
+
+absl::StatusOr<std::unique_ptr<LogFile>> FakeFiles::Open(const std::string& path, Mode mode) {
+  MutexLock lock(mutex_);
+  const Fault fault = Next();
+  const bool full = fault == Fault::kNoSpace || fault == Fault::kNoSpaceStays;
+  if (fault != Fault::kNone && (!full || mode == Mode::kCreate)) return Failure(fault, path);
+  const auto found = names_.find(path);
+  if (mode != Mode::kCreate) {
+    if (found == names_.end()) return absl::NotFoundError(path);
+    return std::make_unique<FakeFile>(*this, found->second, generation_);
+  }
+  auto inode = std::make_shared<Inode>();
+  Change({[path, inode](Names& names) { names[path] = inode; }, false});
+  return std::make_unique<FakeFile>(*this, inode, generation_);
+}
+
+absl::Status FakeFiles::Rename(const std::string& from, const std::string& to) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, from);
+  if (!names_.contains(from)) return absl::NotFoundError(from);
+  Change({[from, to](Names& names) {
+            if (!names.contains(from)) return;
+            names[to] = names[from];
+            names.erase(from);
+          },
+          false});
+  return absl::OkStatus();
+}
+
+absl::Status FakeFiles::Remove(const std::string& path) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, path);
+  if (!names_.contains(path)) return absl::NotFoundError(path);
+  Change({[path](Names& names) { names.erase(path); }, true});
+  return absl::OkStatus();
+}
+
+absl::Status FakeFiles::SyncDir(const std::string& dir) {
+  MutexLock lock(mutex_);
+  const Fault fault = Next();
+  if (fault != Fault::kNone && fault != Fault::kNoSpace && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
+  for (const NameChange& change : pending_) change.apply(durable_names_);
+  pending_.clear();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> FakeFiles::List(const std::string& dir) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
+  std::vector<std::string> names;
+  for (const auto& [path, inode] : names_) {
+    if (path.starts_with(dir + "/")) names.push_back(path.substr(dir.size() + 1));
+  }
+  return names;
+}
+
+absl::Status FakeFiles::MakeDir(const std::string& dir) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
+  return absl::OkStatus();
+}
+
+absl::Status FakeFiles::Write(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset,
+                              std::span<const std::string_view> parts) {
+  MutexLock lock(mutex_);
+  if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
+  std::string bytes;
+  for (const std::string_view part : parts) bytes.append(part);
+  const Fault fault = Next();
+  const bool full = fault == Fault::kNoSpace || fault == Fault::kNoSpaceStays;
+  const bool grows = offset + bytes.size() > inode->content.size();
+  const bool fails = full ? grows : fault != Fault::kNone;
+  if (fault == Fault::kError) bytes.clear();
+  if (fails) bytes.resize(random_.Below(bytes.size() + 1));
+  if (!bytes.empty()) {
+    if (inode->content.size() < offset + bytes.size()) inode->content.resize(offset + bytes.size(), '\0');
+    inode->content.replace(offset, bytes.size(), bytes);
+    for (size_t sector = offset / kSector; sector <= (offset + bytes.size() - 1) / kSector; ++sector) {
+      inode->dirty.insert(sector);
+    }
+  }
+  return fails ? Failure(fault, "a file") : absl::OkStatus();
+}
+
+absl::Status FakeFiles::Sync(const std::shared_ptr<Inode>& inode, uint64_t generation) {
+  std::function<void()> call;
+  {
+    MutexLock lock(mutex_);
+    if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
+    const Fault fault = Next();
+    const bool fails = fault != Fault::kNone && fault != Fault::kNoSpace && fault != Fault::kNoSpaceStays;
+    if (fault == Fault::kCrash) return Failure(fault, "a file");  // what was to be written still may be
+    WriteBack(*inode, !fails);
+    inode->dirty.clear();
+    if (fails) return Failure(fault, "a file");
+    call = std::exchange(after_sync_, nullptr);
+  }
+  if (call) call();
+  return absl::OkStatus();
+}
+
+absl::Status FakeFiles::Read(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset, uint64_t count,
+                             std::string* bytes) {
+  MutexLock lock(mutex_);
+  if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
+  if (const Fault fault = Next(); fault == Fault::kError || fault == Fault::kShortWrite || fault == Fault::kCrash) {
+    return Failure(fault, "a file");
+  }
+  *bytes = offset < inode->content.size() ? inode->content.substr(offset, count) : std::string();
+  return absl::OkStatus();
+}
+
+}  // namespace mptd::storage

@@ -1,0 +1,103 @@
+// A LogFileSystem in memory that can fail at any operation and lose power.
+//
+// What a power cut leaves: every 512-byte sector that was written since its file's last sync either reaches the disk or
+// does not, each for itself, and so does the growth of the file; changes of names since the last SyncDir reach it up to
+// some point, and removals before that point may be lost each for itself. A sync that fails leaves the written bytes
+// readable and forgets that they were to be written, as Linux does. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "storage/log_file.h"
+#include "storage/mutex.h"
+#include "tests/storage/test_support.h"
+
+namespace mptd::storage {
+
+enum class Fault : uint8_t {
+  kNone,
+  kError,         // the operation fails and does nothing
+  kShortWrite,    // a write does a part of its work and fails; other operations fail
+  kNoSpace,       // a write that grows a file, or makes one, finds the disk full after a part of it
+  kNoSpaceStays,  // as kNoSpace, and so do all later ones until Heal
+  kCrash,         // this and every later operation fails: the process is gone
+};
+
+enum class PowerCut : uint8_t {
+  kKeepAll,  // only the process died
+  kDropAll,  // nothing that was not synced is there
+  kRandom,   // any part of it is
+};
+
+class FakeFiles final : public LogFileSystem {
+ public:
+  explicit FakeFiles(uint64_t seed) : random_(seed) {}
+
+  // The `at`-th operation from now on, counted from 1, meets `fault`.
+  void Arm(uint64_t at, Fault fault);
+  void Heal() { Arm(0, Fault::kNone); }
+  uint64_t operations() const;  // since the last Arm
+  // Called once, by the next Sync of a file, when all is written and before it returns.
+  void OnceAfterSync(std::function<void()> call);
+  // What a new process finds. Files that are still open belong to the old one and fail.
+  void Restart(PowerCut cut);
+
+  // The bytes that a reader sees; "" when there is no such file.
+  std::string Content(const std::string& path) const;
+  // Changes both what is read and what is on the disk.
+  void Overwrite(const std::string& path, const std::string& content);
+
+  absl::StatusOr<std::unique_ptr<LogFile>> Open(const std::string& path, Mode mode) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status Remove(const std::string& path) override;
+  absl::Status SyncDir(const std::string& dir) override;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override;
+  absl::Status MakeDir(const std::string& dir) override;
+
+ private:
+  friend class FakeFile;
+  static constexpr size_t kSector = 512;
+
+  struct Inode {
+    std::string content;  // what is read
+    std::string durable;  // what is on the disk
+    std::set<size_t> dirty;
+  };
+  using Names = std::map<std::string, std::shared_ptr<Inode>>;
+  struct NameChange {
+    std::function<void(Names&)> apply;
+    bool removal;
+  };
+
+  // The fault that the operation beginning now meets.
+  Fault Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static absl::Status Failure(Fault fault, const std::string& path);
+  void Change(NameChange change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LosePower(PowerCut cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteBack(Inode& inode, bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Write(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset,
+                     std::span<const std::string_view> parts);
+  absl::Status Sync(const std::shared_ptr<Inode>& inode, uint64_t generation);
+  absl::Status Read(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset, uint64_t count,
+                    std::string* bytes);
+
+  mutable Mutex mutex_;
+  Random random_ ABSL_GUARDED_BY(mutex_);
+  uint64_t operations_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t armed_at_ ABSL_GUARDED_BY(mutex_) = 0;
+  Fault fault_ ABSL_GUARDED_BY(mutex_) = Fault::kNone;
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;
+  Names names_ ABSL_GUARDED_BY(mutex_);
+  Names durable_names_ ABSL_GUARDED_BY(mutex_);
+  std::vector<NameChange> pending_ ABSL_GUARDED_BY(mutex_);  // in order
+  std::function<void()> after_sync_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace mptd::storage
