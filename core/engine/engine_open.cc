@@ -1,0 +1,254 @@
+// Opening and closing: what the tables hold, what a crash left in the change log, and the threads.
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/engine/engine_impl.h"
+#include "core/engine/undo_record.h"
+#include "core/hex.h"
+#include "core/trie/branch_record.h"
+#include "storage/rocksdb_store.h"
+
+namespace mptd {
+namespace {
+
+using storage::Table;
+
+constexpr size_t kBucketsPerByteOfCache = 160;
+
+}  // namespace
+
+StateStore::~StateStore() {
+  absl::MutexLock lock(&mutex);
+  if (!tries.empty()) NodeCache::FreeAll(tries.back()->root);
+  tries.clear();
+}
+
+absl::StatusOr<std::unique_ptr<StateEngine>> StateEngine::Open(EngineOptions options) {
+  absl::StatusOr<storage::DataDirLock> lock = storage::LockDataDir(options.data_dir);
+  if (!lock.ok()) return lock.status();
+  auto engine = std::make_unique<EngineImpl>(std::move(options), *std::move(lock));
+  if (absl::Status s = engine->Start(); !s.ok()) return s;
+  return engine;
+}
+
+EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
+    : options_(std::move(options)),
+      lock_(std::move(lock)),
+      keep_blocks_(options_.archive ? UINT64_MAX - 1 : options_.keep_blocks) {}
+
+EngineImpl::~EngineImpl() {
+  {
+    absl::MutexLock lock(&task_mutex_);
+    stopping_ = true;
+  }
+  if (writer_.joinable()) writer_.join();
+  {
+    absl::MutexLock lock(&sync_mutex_);
+    sync_stopping_ = true;
+  }
+  if (syncer_.joinable()) syncer_.join();
+  if (history_ != nullptr && log_ != nullptr && ReadOnlyError().ok()) {
+    if (absl::StatusOr<BlockInfo> flushed = Flush(); !flushed.ok()) {
+      Emit({EngineEvent::Kind::kFlushFailed, 0, 0, {}, std::string(flushed.status().message())});
+    } else {
+      (void)log_->TruncateThrough(store_->flushed_sequence / 2);
+    }
+  }
+  history_.reset();
+  flusher_.reset();
+  absl::MutexLock lock(&head_mutex_);
+  head_.reset();
+}
+
+absl::Status EngineImpl::Start() {
+  storage::RocksDbOptions rocks;
+  rocks.dir = lock_.db_dir();
+  rocks.block_cache_bytes = options_.block_cache_bytes;
+  rocks.compression = options_.compression ? storage::Compression::kLz4 : storage::Compression::kNone;
+  absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);
+  if (!kv.ok()) return kv.status();
+  store_ = std::make_shared<StateStore>(
+      *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache);
+  nodes_ = std::make_unique<NodeCache>(store_->trie_epochs);
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  pool_ = std::make_unique<WorkerPool>(options_.worker_threads > 0 ? options_.worker_threads : std::max(1, cores));
+
+  FlushedState flushed;
+  if (absl::Status s = LoadTables(flushed); !s.ok()) return s;
+  Flusher::Options flush;
+  flush.flush_blocks = options_.flush_blocks;
+  flush.flush_bytes = options_.queue_bytes / 2;
+  flush.interval = options_.flush_interval;
+  flush.prune_interval = options_.prune_interval_blocks;
+  flush.on_event = [this](const EngineEvent& event) { Emit(event); };
+  flush.on_failure = [this](const absl::Status& status) {
+    Emit({EngineEvent::Kind::kFlushFailed, 0, 0, {}, std::string(status.message())});
+    (void)DamageFound(status);
+  };
+  flusher_ = std::make_unique<Flusher>(store_, std::move(flush), flushed);
+  history_ = std::make_unique<HistoryWorker>(store_, *flusher_);
+  if (absl::Status s = LoadHistory(flushed); !s.ok()) return s;
+
+  replaying_ = true;
+  storage::ChangeLogOptions log;
+  log.dir = lock_.log_dir();
+  log.segment_bytes = options_.log_segment_bytes;
+  const absl::Time start = absl::Now();
+  absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(
+      log, flushed.sequence / 2, [this](uint64_t lsn, std::string_view payload) { return ReplayRecord(lsn, payload); });
+  if (!opened.ok()) return opened.status();
+  log_ = *std::move(opened);
+  replaying_ = false;
+  if (replayed_ > 0) {
+    Emit({EngineEvent::Kind::kRecovered, replayed_, Head()->block().number, absl::Now() - start, {}});
+  }
+  writer_ = std::thread([this] { WriterLoop(); });
+  if (options_.durability == Durability::kBatched) syncer_ = std::thread([this] { SyncLoop(); });
+  return absl::OkStatus();
+}
+
+absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kMeta, "state");
+  if (!row.ok()) return row.status();
+  if (row->has_value()) {
+    absl::StatusOr<FlushedState> decoded = DecodeFlushedState(**row);
+    if (!decoded.ok()) return decoded.status();
+    flushed = *std::move(decoded);
+    absl::MutexLock lock(&state_mutex_);
+    genesis_root_ = flushed.genesis_root;
+  }
+  store_->flushed_sequence = flushed.sequence;
+  TrieRoot root;
+  if (flushed.sequence != 0 && flushed.head.state_root != kEmptyRoot) {
+    absl::StatusOr<storage::Value> branch = store_->kv->Get(Table::kAccountNodes, "");
+    if (!branch.ok()) return branch.status();
+    root.kind = branch->has_value() ? TrieRoot::Kind::kBranch : TrieRoot::Kind::kLeaf;
+    if (branch->has_value()) {
+      absl::StatusOr<BranchNode*> node = DecodeBranchNode(**branch);
+      if (!node.ok()) return absl::DataLossError("table account_nodes, the root's row is damaged");
+      root.node = *node;
+    }
+  }
+  auto trie = std::make_shared<TrieSnapshot>(store_->trie_epochs, flushed.sequence, root);
+  {
+    absl::MutexLock lock(&store_->mutex);
+    store_->window = std::make_shared<BlockWindow>();
+    store_->transitions = std::make_shared<TransitionList>();
+    store_->tries.push_back(trie);
+    store_->live_views.insert(flushed.sequence);
+  }
+  absl::MutexLock lock(&head_mutex_);
+  head_ = std::make_shared<ViewImpl>(store_, ViewImpl::Parts{flushed.sequence, flushed.head, std::move(trie), nullptr});
+  has_blocks_ = flushed.sequence != 0;
+  return absl::OkStatus();
+}
+
+absl::Status EngineImpl::LoadUndoRecord(uint64_t number, BytesView row) {
+  absl::StatusOr<UndoRecord> undo = DecodeUndo(row);
+  if (!undo.ok() || undo->header.block.number != number) {
+    return absl::DataLossError(absl::StrCat("table history, the row of block ", number, " is damaged"));
+  }
+  auto record = std::make_shared<BlockRecord>();
+  record->sequence = undo->header.sequence;
+  record->block = undo->header.block;
+  record->parent_root = undo->header.parent_root;
+  record->digest = undo->header.digest;
+  auto rows = std::make_shared<TransitionRows>();
+  rows->sequence = record->sequence;
+  bool first;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    first = store_->window->empty();
+  }
+  // What the oldest served block replaced is not asked for.
+  if (!first) {
+    for (const UndoRow& r : undo->accounts) {
+      rows->accounts.push_back(store_->rows.PutReplaced(TableId(Table::kAccounts), r.key, r.value, rows->sequence));
+    }
+    for (const UndoRow& r : undo->slots) {
+      rows->slots.push_back(store_->rows.PutReplaced(TableId(Table::kSlots), r.key, r.value, rows->sequence));
+    }
+    for (BytesView hash : undo->new_code) {
+      rows->code.push_back(store_->rows.PutReplaced(TableId(Table::kCode), hash, std::nullopt, rows->sequence));
+    }
+    history_->Load(rows->sequence, undo->account_nodes, undo->slot_nodes);
+  }
+  absl::MutexLock lock(&store_->mutex);
+  auto window = std::make_shared<BlockWindow>(*store_->window);
+  window->push_back(std::move(record));
+  store_->window = std::move(window);
+  if (!first) {
+    auto transitions = std::make_shared<TransitionList>(*store_->transitions);
+    transitions->push_back(std::move(rows));
+    store_->transitions = std::move(transitions);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EngineImpl::LoadHistory(const FlushedState& flushed) {
+  history_->SetIndexed(flushed.sequence);
+  if (flushed.sequence == 0) return absl::OkStatus();
+  const uint64_t keep = keep_blocks_;
+  uint64_t oldest = flushed.head.number > keep ? flushed.head.number - keep : 0;
+  oldest = std::max(oldest, flushed.oldest);
+  // What the tables have indexed need not be in memory.
+  for (uint64_t number = std::max(oldest, flushed.indexed_through); number <= flushed.head.number; ++number) {
+    absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(number));
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return absl::DataLossError(absl::StrCat("table history has no row for block ", number));
+    if (absl::Status s = LoadUndoRecord(number, **row); !s.ok()) return s;
+  }
+  absl::MutexLock lock(&store_->mutex);
+  const BlockRecord& head = *store_->window->back();
+  if (head.block != flushed.head) {
+    return absl::DataLossError(absl::StrFormat("table history says that block %d has root %s, table meta says %s",
+                                               head.block.number, ToHex(head.block.state_root),
+                                               ToHex(flushed.head.state_root)));
+  }
+  store_->oldest_served = oldest;
+  return absl::OkStatus();
+}
+
+absl::Status EngineImpl::ReplayRecord(uint64_t lsn, BytesView payload) {
+  absl::StatusOr<LogRecord> record = DecodeLogRecord(payload);
+  if (!record.ok()) return record.status();
+  replaying_lsn_ = lsn;
+  ++replayed_;
+  absl::Status status;
+  if (auto* rollback = std::get_if<LoggedRollback>(&*record)) {
+    status = RollbackNow(rollback->number).status();
+  } else {
+    LoggedBlock& logged = std::get<LoggedBlock>(*record);
+    logged.block.expected_root = logged.state_root;
+    const Bytes encoded = EncodeChanges(logged.block);
+    absl::StatusOr<ApplyResult> applied =
+        ApplyNow(logged.block, DigestOf(logged.block, encoded), encoded, absl::InfiniteFuture());
+    status = applied.status();
+    if (applied.ok() && applied->already_applied) status = absl::DataLossError("the block is there already");
+  }
+  if (!status.ok()) {
+    return absl::DataLossError(absl::StrCat("replaying record ", lsn, " of the change log failed: ", status.message()));
+  }
+  Housekeeping();
+  return absl::OkStatus();
+}
+
+void EngineImpl::SyncLoop() {
+  absl::MutexLock lock(&sync_mutex_);
+  while (true) {
+    const auto wanted = [this]() ABSL_SHARED_LOCKS_REQUIRED(sync_mutex_) { return sync_wanted_ || sync_stopping_; };
+    const auto now = [this]() ABSL_SHARED_LOCKS_REQUIRED(sync_mutex_) { return sync_now_ || sync_stopping_; };
+    sync_mutex_.Await(absl::Condition(&wanted));
+    sync_mutex_.AwaitWithTimeout(absl::Condition(&now), options_.batch_timeout);
+    const bool stopping = sync_stopping_;
+    sync_wanted_ = sync_now_ = false;
+    sync_mutex_.Unlock();
+    if (ReadOnlyError().ok()) (void)SyncLog();
+    sync_mutex_.Lock();
+    if (stopping) return;
+  }
+}
+
+}  // namespace mptd

@@ -1,0 +1,298 @@
+// What readers ask of the engine: views of blocks, heads as they come, and how it is. Any thread.
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/engine/engine_impl.h"
+#include "core/engine/history_indexer.h"
+#include "core/engine/undo_record.h"
+#include "core/errors.h"
+#include "core/hex.h"
+#include "storage/posix_error.h"
+
+namespace mptd {
+
+using storage::Table;
+
+// The trie of just this transition when it is kept; else the oldest that is, which is newer: all undo entries up to it
+// are indexed, and lead back from it.
+std::shared_ptr<const TrieSnapshot> EngineImpl::TrieFor(uint64_t sequence) const {
+  for (const auto& kept : store_->tries) {
+    if (kept->sequence == sequence) return kept;
+  }
+  return store_->tries.front();
+}
+
+EngineImpl::ViewPtr EngineImpl::MakeView(const BlockRecord& record) const {
+  store_->live_views.insert(record.sequence);
+  return std::make_shared<ViewImpl>(store_,
+                                    ViewImpl::Parts{record.sequence, record.block, TrieFor(record.sequence), nullptr});
+}
+
+EngineImpl::ViewPtr EngineImpl::Head() const {
+  absl::MutexLock lock(&head_mutex_);
+  return head_;
+}
+
+absl::Status EngineImpl::NotServed(const std::string& what) const {
+  const BlockWindow& window = *store_->window;
+  if (window.empty()) {
+    return WithReason(absl::FailedPreconditionError("no block has been applied yet"), "NO_BLOCKS");
+  }
+  return WithReason(absl::OutOfRangeError(absl::StrFormat("%s is not served; blocks %d to %d are", what,
+                                                          store_->oldest_served, window.back()->block.number)),
+                    "NOT_SERVED");
+}
+
+absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& selector) const {
+  if (std::holds_alternative<LatestBlock>(selector)) return Head();
+  std::optional<uint64_t> on_disk;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    const BlockWindow& window = *store_->window;
+    if (const auto* number = std::get_if<uint64_t>(&selector)) {
+      if (!window.empty() && *number >= window.front()->block.number && *number <= window.back()->block.number) {
+        return MakeView(*window[*number - window.front()->block.number]);
+      }
+      if (window.empty() || *number < store_->oldest_served || *number > window.back()->block.number) {
+        return NotServed(absl::StrCat("block ", *number));
+      }
+      on_disk = *number;
+    } else {
+      for (auto record = window.rbegin(); record != window.rend(); ++record) {
+        const auto* hash = std::get_if<BlockByHash>(&selector);
+        const auto* root = std::get_if<BlockByRoot>(&selector);
+        if ((hash != nullptr && (*record)->block.hash == hash->hash) ||
+            (root != nullptr && (*record)->block.state_root == root->root)) {
+          return MakeView(**record);
+        }
+      }
+    }
+  }
+  if (!on_disk) {
+    absl::StatusOr<std::optional<uint64_t>> indexed = FindIndexed(selector);
+    if (!indexed.ok()) return indexed.status();
+    on_disk = *indexed;
+  }
+  if (on_disk) return ViewOnDisk(*on_disk);
+  if (const auto* hash = std::get_if<BlockByHash>(&selector)) {
+    absl::MutexLock state_lock(&state_mutex_);
+    if (std::find(pruned_hashes_.begin(), pruned_hashes_.end(), hash->hash) == pruned_hashes_.end()) {
+      return WithReason(absl::NotFoundError(absl::StrCat("no served block has hash ", ToHex(hash->hash))),
+                        "UNKNOWN_HASH");
+    }
+  }
+  absl::MutexLock lock(&store_->mutex);
+  if (const auto* hash = std::get_if<BlockByHash>(&selector)) {
+    return NotServed(absl::StrCat("the block with hash ", ToHex(hash->hash)));
+  }
+  return NotServed(absl::StrCat("a block with state root ", ToHex(std::get<BlockByRoot>(selector).root)));
+}
+
+// The number of a block that is served from the tables, by its hash or root.
+absl::StatusOr<std::optional<uint64_t>> EngineImpl::FindIndexed(const BlockSelector& selector) const {
+  const auto* hash = std::get_if<BlockByHash>(&selector);
+  const auto* root = std::get_if<BlockByRoot>(&selector);
+  if (hash == nullptr && root == nullptr) return std::optional<uint64_t>();
+  absl::StatusOr<storage::Value> row =
+      store_->kv->Get(Table::kMeta, hash != nullptr ? HashKey(hash->hash) : RootKey(root->root));
+  if (!row.ok()) return row.status();
+  if (!row->has_value() || (*row)->size() != 8) return std::optional<uint64_t>();
+  uint64_t number = 0;
+  for (char c : **row) number = number << 8 | static_cast<uint8_t>(c);
+  absl::MutexLock lock(&store_->mutex);
+  const BlockWindow& window = *store_->window;
+  // Rows of blocks that have been rolled back or pruned go with the next flush.
+  if (window.empty() || number >= window.front()->block.number || number < store_->oldest_served) {
+    return std::optional<uint64_t>();
+  }
+  return std::optional<uint64_t>(number);
+}
+
+absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) const {
+  ViewImpl::Parts parts;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    parts.sequence = store_->window->front()->sequence;
+    parts.trie = TrieFor(parts.sequence);
+    store_->live_views.insert(parts.sequence);
+  }
+  parts.history = std::make_unique<HistoryReader>(*store_->kv, number);
+  const uint64_t sequence = parts.sequence;
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(number));
+  absl::Status status = row.status();
+  if (row.ok() && !row->has_value()) {
+    status = WithReason(absl::OutOfRangeError(absl::StrCat("block ", number, " has just been pruned")), "NOT_SERVED");
+  } else if (row.ok()) {
+    absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
+    if (header.ok()) {
+      parts.block = header->block;
+      return ViewPtr(std::make_shared<ViewImpl>(store_, std::move(parts)));
+    }
+    status = header.status();
+  }
+  absl::MutexLock lock(&store_->mutex);
+  store_->live_views.erase(store_->live_views.find(sequence));
+  return status;
+}
+
+absl::StatusOr<StateViewPtr> EngineImpl::View(const BlockSelector& block) const {
+  absl::StatusOr<ViewPtr> view = FindView(block);
+  if (!view.ok()) return view.status();
+  return StateViewPtr(*std::move(view));
+}
+
+uint64_t EngineImpl::DurableSequence() const {
+  const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
+  // While the log is being replayed there is nobody to tell.
+  return log_ == nullptr ? flushed : std::max(2 * log_->durable_lsn() + 1, flushed);
+}
+
+uint64_t EngineImpl::DurableNumber() const {
+  const uint64_t sequence = DurableSequence();
+  absl::MutexLock lock(&store_->mutex);
+  const BlockWindow& window = *store_->window;
+  for (auto record = window.rbegin(); record != window.rend(); ++record) {
+    if ((*record)->sequence <= sequence) return (*record)->block.number;
+  }
+  // Everything in memory is newer; before the first block there is nothing to lose.
+  return window.empty() || window.front()->block.number == 0 ? 0 : window.front()->block.number - 1;
+}
+
+bool EngineImpl::IsDurable(uint64_t number) const { return number <= DurableNumber(); }
+
+ApplyResult EngineImpl::ResultOf(const BlockInfo& block) const {
+  ApplyResult result;
+  result.block = block;
+  result.durable_number = DurableNumber();
+  result.durable = block.number <= result.durable_number;
+  return result;
+}
+
+uint64_t EngineImpl::NextHeadIndex() const {
+  absl::MutexLock lock(&head_mutex_);
+  return next_event_;
+}
+
+absl::StatusOr<std::optional<HeadEvent>> EngineImpl::WaitForHead(uint64_t index, absl::Time deadline) const {
+  absl::MutexLock lock(&head_mutex_);
+  const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(head_mutex_) { return next_event_ > index; };
+  if (!head_mutex_.AwaitWithDeadline(absl::Condition(&there), deadline)) return std::optional<HeadEvent>();
+  const uint64_t first = next_event_ - events_.size();
+  if (index < first) {
+    return absl::OutOfRangeError("the follower is too far behind; start again from the head");
+  }
+  return std::optional<HeadEvent>(events_[index - first]);
+}
+
+EngineStatus EngineImpl::Status() const {
+  EngineStatus status;
+  {
+    absl::MutexLock lock(&head_mutex_);
+    status.has_blocks = has_blocks_;
+    status.head = head_->block();
+  }
+  status.durable_number = DurableNumber();
+  status.flushed_number = flusher_->flushed().head.number;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    status.oldest_served_number = store_->oldest_served;
+  }
+  {
+    absl::MutexLock lock(&state_mutex_);
+    status.read_only = read_only_;
+    status.read_only_reason = read_only_reason_;
+    status.genesis_root = genesis_root_;
+  }
+  status.queue_blocks = flusher_->queued_blocks();
+  status.queue_bytes = flusher_->queued_bytes();
+  status.disk_bytes = store_->kv->Stats().disk_bytes;
+  status.node_cache_bytes = node_cache_bytes_.load(std::memory_order_relaxed);
+  status.row_cache_bytes = store_->rows.bytes();
+  status.history_bytes = store_->nodes.bytes();
+  status.change_log_bytes = log_->disk_bytes();
+  status.format_version = storage::kFormatVersion;
+  return status;
+}
+
+void EngineImpl::BecomeReadOnly(std::string why, EngineEvent::Kind kind) {
+  {
+    absl::MutexLock lock(&state_mutex_);
+    if (read_only_) return;
+    read_only_ = true;
+    read_only_reason_ = why;
+    read_only_code_ =
+        kind == EngineEvent::Kind::kCorruption ? absl::StatusCode::kDataLoss : absl::StatusCode::kUnavailable;
+  }
+  Emit({kind, 0, 0, {}, std::move(why)});
+}
+
+absl::Status EngineImpl::ReadOnlyError() const {
+  absl::MutexLock lock(&state_mutex_);
+  if (!read_only_) return absl::OkStatus();
+  return WithReason(absl::Status(read_only_code_, absl::StrCat("the daemon accepts no changes until it is restarted: ",
+                                                               read_only_reason_)),
+                    "READ_ONLY");
+}
+
+// Damaged data stops all writing: what is derived from it would be damaged too.
+absl::Status EngineImpl::DamageFound(absl::Status status) {
+  if (absl::IsDataLoss(status)) BecomeReadOnly(std::string(status.message()), EngineEvent::Kind::kCorruption);
+  return status;
+}
+
+absl::StatusOr<BlockInfo> EngineImpl::Flush() {
+  const ViewPtr head = Head();
+  if (head->sequence() == 0) return head->block();
+  history_->WaitFor(head->sequence());
+  if (absl::Status s = flusher_->FlushThrough(head->sequence()); !s.ok()) return s;
+  return head->block();
+}
+
+absl::StatusOr<BlockInfo> EngineImpl::Checkpoint(const std::string& dir) {
+  absl::StatusOr<BlockInfo> flushed = Flush();
+  if (!flushed.ok()) return flushed.status();
+  absl::Status status = flusher_->WithoutFlush([&]() -> absl::Status {
+    flushed = flusher_->flushed().head;
+    std::error_code ignored;
+    if (std::filesystem::exists(dir, ignored)) {
+      return absl::AlreadyExistsError(absl::StrCat(dir, " exists; name a folder that does not"));
+    }
+    // FORMAT comes last: a copy without it is not taken for a data folder.
+    if (absl::Status s = storage::MakeDirectory(dir); !s.ok()) return s;
+    if (absl::Status s = store_->kv->Checkpoint(dir + "/db"); !s.ok()) return s;
+    return storage::WriteFormat(dir);
+  });
+  if (!status.ok()) return status;
+  return flushed;
+}
+
+absl::StatusOr<uint64_t> EngineImpl::Prune(uint64_t keep_blocks) {
+  uint64_t pruned = 0;
+  absl::Status status = RunOnWriter(
+      [&]() -> absl::Status {
+        if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
+        absl::MutexLock lock(&store_->mutex);
+        const BlockWindow& window = *store_->window;
+        if (window.empty()) return absl::OkStatus();
+        const uint64_t head = window.back()->block.number;
+        const uint64_t oldest = std::max(store_->oldest_served, head > keep_blocks ? head - keep_blocks : 0);
+        pruned = oldest - store_->oldest_served;
+        store_->oldest_served = oldest;
+        if (oldest > window.front()->block.number) {
+          store_->window = std::make_shared<BlockWindow>(
+              window.begin() + static_cast<ptrdiff_t>(oldest - window.front()->block.number), window.end());
+        }
+        flusher_->SetOldest(oldest, true);
+        return absl::OkStatus();
+      },
+      absl::InfiniteFuture());
+  if (!status.ok()) return status;
+  if (pruned > 0) {
+    if (absl::StatusOr<BlockInfo> flushed = Flush(); !flushed.ok()) return flushed.status();
+  }
+  return pruned;
+}
+
+}  // namespace mptd

@@ -1,0 +1,516 @@
+// What changes the state: applying blocks, reorganising, rolling back. Runs on the writer thread.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
+#include "core/account.h"
+#include "core/engine/engine_impl.h"
+#include "core/engine/undo_record.h"
+#include "core/errors.h"
+#include "core/hex.h"
+
+namespace mptd {
+namespace {
+
+using storage::Table;
+
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(200);
+
+std::string Show(const std::optional<Hash>& hash) { return hash ? ToHex(*hash) : "none"; }
+
+absl::Status Mismatch(std::string_view what, std::string_view reason) {
+  return WithReason(absl::FailedPreconditionError(absl::string_view(what.data(), what.size())), reason);
+}
+
+bool SameBlock(const BlockChanges& block, const BlockRecord& record) {
+  if (block.hash) return record.block.hash == block.hash;
+  return record.block.number == block.number &&
+         (!block.parent_hash || !record.block.parent_hash || block.parent_hash == record.block.parent_hash);
+}
+
+}  // namespace
+
+struct EngineImpl::Task {
+  enum class Phase { kWaiting, kRunning, kAbandoned };
+  const std::function<absl::Status()>* work;
+  std::atomic<Phase> phase{Phase::kWaiting};
+  absl::Status status;
+  absl::Notification done;
+};
+
+absl::Status EngineImpl::RunOnWriter(const std::function<absl::Status()>& work, absl::Time deadline) {
+  auto task = std::make_shared<Task>();
+  task->work = &work;
+  {
+    absl::MutexLock lock(&task_mutex_);
+    if (stopping_) return absl::UnavailableError("the daemon is shutting down; try another or try again later");
+    tasks_.push_back(task);
+  }
+  if (!task->done.WaitForNotificationWithDeadline(deadline)) {
+    auto waiting = Task::Phase::kWaiting;
+    if (task->phase.compare_exchange_strong(waiting, Task::Phase::kAbandoned)) {
+      return RetryLater("the deadline passed before the block's turn came: earlier blocks are still being applied",
+                        kRetryDelay);
+    }
+    task->done.WaitForNotification();
+  }
+  return task->status;
+}
+
+void EngineImpl::WriterLoop() {
+  while (true) {
+    std::shared_ptr<Task> task;
+    {
+      absl::MutexLock lock(&task_mutex_);
+      const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(task_mutex_) { return stopping_ || !tasks_.empty(); };
+      if (!task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200))) {
+        task_mutex_.Unlock();
+        Housekeeping();
+        task_mutex_.Lock();
+        continue;
+      }
+      if (tasks_.empty()) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
+    auto waiting = Task::Phase::kWaiting;
+    if (!task->phase.compare_exchange_strong(waiting, Task::Phase::kRunning)) continue;
+    task->status = (*task->work)();
+    task->done.Notify();
+    Housekeeping();
+  }
+}
+
+TransitionRules EngineImpl::RulesOf(const BlockChanges& block) const {
+  return {block.keep_empty_accounts, options_.max_changes_per_block, options_.max_slots_per_account};
+}
+
+absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time deadline,
+                                              const std::function<bool()>& cancelled) {
+  const Bytes encoded = EncodeChanges(block);
+  const ChangeDigest digest = DigestOf(block, encoded);
+  absl::StatusOr<ApplyResult> result = absl::UnknownError("not run");
+  absl::Status status = RunOnWriter(
+      [&] {
+        if (cancelled && cancelled()) return absl::CancelledError("the caller has gone away");
+        result = ApplyNow(block, digest, encoded, deadline);
+        return absl::OkStatus();
+      },
+      deadline);
+  if (!status.ok()) return status;
+  return result;
+}
+
+// The answer to a block that is there already, nullopt for a new one.
+absl::StatusOr<std::optional<ApplyResult>> EngineImpl::FindApplied(const BlockChanges& block,
+                                                                   const ChangeDigest& digest) const {
+  std::shared_ptr<const BlockWindow> window;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    window = store_->window;
+  }
+  for (const auto& record : *window) {
+    if (!SameBlock(block, *record)) continue;
+    if (record->block.number != block.number) {
+      return Mismatch(absl::StrFormat("hash %s is that of block %d, which has been applied, not of block %d",
+                                      Show(block.hash), record->block.number, block.number),
+                      "HASH_IN_USE");
+    }
+    if (record->digest != digest) {
+      if (!block.hash) return std::optional<ApplyResult>();
+      return Mismatch(
+          absl::StrFormat("block %d with hash %s has been applied with other changes; a block's hash stands "
+                          "for its content",
+                          block.number, Show(block.hash)),
+          "CONTENT_MISMATCH");
+    }
+    if (block.expected_root && *block.expected_root != record->block.state_root) {
+      return Mismatch(absl::StrFormat("block %d has been applied with state root %s, expected_root is %s", block.number,
+                                      ToHex(record->block.state_root), ToHex(*block.expected_root)),
+                      "ROOT_MISMATCH");
+    }
+    ApplyResult result = ResultOf(record->block);
+    result.already_applied = true;
+    return std::optional<ApplyResult>(result);
+  }
+  return std::optional<ApplyResult>();
+}
+
+// The block that `block` goes on top of: the head, an ancestor with `reorganize`, or none when it is the first.
+absl::StatusOr<std::optional<BlockInfo>> EngineImpl::FindParent(const BlockChanges& block) const {
+  std::optional<BlockInfo> parent;
+  bool has_blocks;
+  BlockInfo head;
+  {
+    absl::MutexLock lock(&head_mutex_);
+    has_blocks = has_blocks_;
+    head = head_->block();
+  }
+  if (has_blocks) {
+    parent = head;
+    if (block.number > head.number + 1) {
+      return Mismatch(absl::StrFormat("block %d does not follow the head, block %d; send block %d first", block.number,
+                                      head.number, head.number + 1),
+                      "GAP");
+    }
+    if (block.number <= head.number) {
+      if (!block.reorganize || block.number == 0) {
+        return Mismatch(absl::StrFormat("block %d is not the child of the head, block %d (%s); to replace blocks, set "
+                                        "reorganize",
+                                        block.number, head.number, Show(head.hash)),
+                        "NOT_CHILD_OF_HEAD");
+      }
+      absl::StatusOr<ViewPtr> view = FindView(block.number - 1);
+      if (!view.ok()) return view.status();
+      parent = (*view)->block();
+    }
+    if (block.parent_hash && parent->hash && *block.parent_hash != *parent->hash) {
+      return Mismatch(absl::StrFormat("parent_hash of block %d is %s, but block %d has hash %s", block.number,
+                                      ToHex(*block.parent_hash), parent->number, ToHex(*parent->hash)),
+                      "PARENT_MISMATCH");
+    }
+  }
+  const Hash parent_root = parent ? parent->state_root : kEmptyRoot;
+  if (block.parent_root && *block.parent_root != parent_root) {
+    return Mismatch(absl::StrFormat("parent_root of block %d is %s, but the state before it has root %s", block.number,
+                                    ToHex(*block.parent_root), ToHex(parent_root)),
+                    "PARENT_ROOT_MISMATCH");
+  }
+  return parent;
+}
+
+absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, const ChangeDigest& digest,
+                                                 BytesView encoded, absl::Time deadline) {
+  if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
+  absl::StatusOr<std::optional<ApplyResult>> applied = FindApplied(block, digest);
+  if (!applied.ok()) return applied.status();
+  if (applied->has_value()) return **applied;
+  absl::StatusOr<std::optional<BlockInfo>> parent = FindParent(block);
+  if (!parent.ok()) return parent.status();
+  if (flusher_->queued_bytes() > options_.queue_bytes) {
+    Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
+    // Trimming and freeing go on meanwhile on other threads; only room is waited for.
+    if (!flusher_->WaitForRoom(options_.queue_bytes, deadline)) {
+      return RetryLater("the write-behind queue is full and its flush has not kept up; the disk may be too slow",
+                        kRetryDelay);
+    }
+    if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
+  }
+  const bool on_head = !parent->has_value() || (*parent)->number == Head()->block().number;
+  return on_head ? ApplyOnHead(block, digest, encoded) : ApplyReorganized(block, digest, encoded, **parent);
+}
+
+absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& block, const ChangeDigest& digest,
+                                   uint64_t sequence, Step& step) {
+  absl::StatusOr<std::unique_ptr<Transition>> transition = FlattenChanges(parent, block.changes, RulesOf(block));
+  if (!transition.ok()) return transition.status();
+  step.transition = *std::move(transition);
+  step.sequence = sequence;
+  if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), true); !s.ok()) return s;
+  const Hash& root = step.transition->state_root;
+  if (block.expected_root && *block.expected_root != root) {
+    return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
+                                    block.number, ToHex(root), ToHex(*block.expected_root)),
+                    "ROOT_MISMATCH");
+  }
+  auto record = std::make_shared<BlockRecord>();
+  record->sequence = sequence;
+  record->block = {block.number, block.hash, block.parent_hash, root};
+  record->parent_root = parent.block().state_root;
+  record->digest = digest;
+  step.record = std::move(record);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> EngineImpl::AppendToLog(BytesView payload) {
+  if (replaying_) return replaying_lsn_;
+  absl::StatusOr<uint64_t> lsn = log_->Append(payload);
+  if (lsn.ok()) return lsn;
+  if (absl::IsResourceExhausted(lsn.status())) return RetryLater(std::string(lsn.status().message()), absl::Seconds(5));
+  BecomeReadOnly(absl::StrCat("writing the change log failed: ", lsn.status().message()), EngineEvent::Kind::kReadOnly);
+  return ReadOnlyError();
+}
+
+absl::Status EngineImpl::SyncLog() {
+  if (replaying_) return absl::OkStatus();
+  const absl::Status status = log_->Sync();
+  if (status.ok()) return status;
+  // A second sync could report success for pages that the kernel has dropped: nothing more is written until a restart.
+  BecomeReadOnly(absl::StrCat("syncing the change log failed: ", status.message()), EngineEvent::Kind::kReadOnly);
+  return ReadOnlyError();
+}
+
+absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, const ChangeDigest& digest,
+                                                    BytesView encoded) {
+  Step step;
+  absl::Status status = MakeBlock(*Head(), block, digest, 2 * NextLsn() + 1, step);
+  if (!status.ok()) return DamageFound(status);
+  step.change_row = EncodeLogBlock(block, step.transition->state_root, encoded);
+  absl::StatusOr<uint64_t> lsn = AppendToLog(step.change_row);
+  if (!lsn.ok()) return lsn.status();
+  if (options_.durability == Durability::kSync) {
+    if (absl::Status s = SyncLog(); !s.ok()) return s;
+  }
+  ApplyResult counts;
+  counts.accounts_changed = step.transition->accounts.size();
+  counts.slots_changed = step.transition->slots_changed;
+  counts.nodes_hashed = step.transition->trie.nodes_hashed;
+  const BlockInfo applied = step.record->block;
+  std::vector<PublishedTransition> committed;
+  committed.push_back(Commit(std::move(step)));
+  Publish(std::move(committed));
+  ApplyResult result = ResultOf(applied);
+  result.accounts_changed = counts.accounts_changed;
+  result.slots_changed = counts.slots_changed;
+  result.nodes_hashed = counts.nodes_hashed;
+  return result;
+}
+
+// Rolls back to `parent` and applies, as one record of the log and one publication.
+absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& block, const ChangeDigest& digest,
+                                                         BytesView encoded, const BlockInfo& parent) {
+  // First worked out beside the chain, so that a block that is refused has changed nothing.
+  absl::StatusOr<ViewPtr> view = FindView(parent.number);
+  if (!view.ok()) return view.status();
+  absl::StatusOr<std::unique_ptr<Transition>> trial = FlattenChanges(**view, block.changes, RulesOf(block));
+  if (!trial.ok()) return DamageFound(trial.status());
+  if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, false); !s.ok()) return DamageFound(s);
+  const Hash root = (*trial)->state_root;
+  if (block.expected_root && *block.expected_root != root) {
+    return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
+                                    block.number, ToHex(root), ToHex(*block.expected_root)),
+                    "ROOT_MISMATCH");
+  }
+  trial->reset();
+  view->reset();
+  const uint64_t next = NextLsn();
+  Step back;
+  if (absl::Status s = MakeRollback(parent.number, 2 * next, back); !s.ok()) return DamageFound(s);
+  Bytes change_row = EncodeLogBlock(block, root, encoded);
+  absl::StatusOr<uint64_t> lsn = AppendToLog(change_row);
+  if (!lsn.ok()) return lsn.status();
+  if (options_.durability == Durability::kSync) {
+    if (absl::Status s = SyncLog(); !s.ok()) return s;
+  }
+  const std::shared_ptr<const BlockRecord> back_record = back.record;
+  std::vector<PublishedTransition> committed;
+  committed.push_back(Commit(std::move(back)));
+  committed.back().first_half = true;
+  ViewPtr between;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    store_->live_views.insert(back_record->sequence);
+    between = std::make_shared<ViewImpl>(
+        store_, ViewImpl::Parts{back_record->sequence, back_record->block, committed.back().trie, nullptr});
+  }
+  Step forward;
+  absl::Status status = MakeBlock(*between, block, digest, 2 * next + 1, forward);
+  between.reset();
+  if (!status.ok() || forward.transition->state_root != root) {
+    // The record is in the log: a restart will try it again from what is on disk. Until then the trie in memory is the
+    // one in between, though nobody is shown it.
+    absl::MutexLock lock(&store_->mutex);
+    store_->tries.push_back(committed.back().trie);
+    BecomeReadOnly(absl::StrCat("a reorganisation to block ", block.number, " failed half way: ", status.message()),
+                   EngineEvent::Kind::kCorruption);
+    return ReadOnlyError();
+  }
+  forward.change_row = std::move(change_row);
+  const BlockInfo applied = forward.record->block;
+  ApplyResult counts;
+  counts.accounts_changed = forward.transition->accounts.size();
+  counts.slots_changed = forward.transition->slots_changed;
+  counts.nodes_hashed = forward.transition->trie.nodes_hashed;
+  committed.push_back(Commit(std::move(forward)));
+  Publish(std::move(committed));
+  ApplyResult result = ResultOf(applied);
+  result.accounts_changed = counts.accounts_changed;
+  result.slots_changed = counts.slots_changed;
+  result.nodes_hashed = counts.nodes_hashed;
+  return result;
+}
+
+// Rolling back --------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<BlockInfo> EngineImpl::RollbackTo(const BlockSelector& block) {
+  absl::StatusOr<BlockInfo> result = absl::UnknownError("not run");
+  absl::Status status = RunOnWriter(
+      [&] {
+        result = RollbackNow(block);
+        return absl::OkStatus();
+      },
+      absl::InfiniteFuture());
+  if (!status.ok()) return status;
+  return result;
+}
+
+absl::StatusOr<BlockInfo> EngineImpl::RollbackNow(const BlockSelector& block) {
+  if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
+  absl::StatusOr<ViewPtr> view = FindView(block);
+  if (!view.ok()) return view.status();
+  const BlockInfo target = (*view)->block();
+  view->reset();
+  const uint64_t head = Head()->block().number;
+  if (target.number == head) {
+    if (absl::Status s = SyncLog(); !s.ok()) return s;
+    return target;
+  }
+  Step step;
+  if (absl::Status s = MakeRollback(target.number, 2 * NextLsn(), step); !s.ok()) return DamageFound(s);
+  absl::StatusOr<uint64_t> lsn = AppendToLog(EncodeLogRollback({target.number, target.state_root}));
+  if (!lsn.ok()) return lsn.status();
+  if (absl::Status s = SyncLog(); !s.ok()) return s;
+  std::vector<PublishedTransition> committed;
+  committed.push_back(Commit(std::move(step)));
+  Publish(std::move(committed));
+  Emit({EngineEvent::Kind::kRolledBack, target.number, head - target.number, {}, {}});
+  return target;
+}
+
+// The target of a rollback, and the keys of all rows that may differ from it now: those that later transitions in
+// memory have changed, and for a target on disk those that its undo records name.
+absl::StatusOr<EngineImpl::RollbackPlan> EngineImpl::PlanRollback(uint64_t number) const {
+  RollbackPlan plan;
+  std::shared_ptr<const TransitionList> transitions;
+  uint64_t since = 0;
+  uint64_t first_in_memory = 0;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    transitions = store_->transitions;
+    const BlockWindow& window = *store_->window;
+    first_in_memory = window.front()->block.number;
+    since = window.front()->sequence;
+    if (number >= first_in_memory) {
+      plan.target = window[number - first_in_memory];
+      since = plan.target->sequence;
+    }
+  }
+  for (const auto& transition : *transitions) {
+    if (transition->sequence <= since) continue;
+    for (Table table : {Table::kAccounts, Table::kSlots, Table::kCode}) {
+      for (const auto* entry : transition->of(table)) plan.keys[table].emplace_back(entry->key());
+    }
+  }
+  for (uint64_t n = number; plan.target == nullptr && n <= first_in_memory; ++n) {
+    absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(n));
+    if (!row.ok()) return row.status();
+    const Bytes bytes = row->value_or("");
+    absl::StatusOr<UndoRecord> undo = DecodeUndo(bytes);
+    if (!undo.ok()) return absl::DataLossError(absl::StrCat("table history, the row of block ", n, " is damaged"));
+    if (n == number) {
+      plan.on_disk = std::make_shared<BlockRecord>(
+          BlockRecord{undo->header.sequence, undo->header.block, undo->header.parent_root, undo->header.digest});
+      continue;
+    }
+    for (const UndoRow& r : undo->accounts) plan.keys[Table::kAccounts].emplace_back(r.key);
+    for (const UndoRow& r : undo->slots) plan.keys[Table::kSlots].emplace_back(r.key);
+    for (BytesView hash : undo->new_code) plan.gone_code.emplace_back(hash);
+  }
+  if (plan.target == nullptr) plan.target = plan.on_disk;
+  for (auto& [table, keys] : plan.keys) {
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  }
+  return plan;
+}
+
+namespace {
+
+struct RowPair {
+  Bytes key;
+  std::optional<Bytes> now;
+  std::optional<Bytes> then;
+};
+
+absl::StatusOr<std::vector<RowPair>> RowsThatDiffer(const ViewImpl& now, const ViewImpl& then, Table table,
+                                                    const std::vector<Bytes>& keys) {
+  const std::vector<BytesView> views(keys.begin(), keys.end());
+  std::vector<std::optional<Bytes>> now_rows(keys.size());
+  std::vector<std::optional<Bytes>> then_rows(keys.size());
+  if (absl::Status s = now.RowsAt(table, views, now_rows); !s.ok()) return s;
+  if (absl::Status s = then.RowsAt(table, views, then_rows); !s.ok()) return s;
+  std::vector<RowPair> pairs;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (now_rows[i] != then_rows[i]) pairs.push_back({keys[i], std::move(now_rows[i]), std::move(then_rows[i])});
+  }
+  return pairs;
+}
+
+absl::Status DecodeBoth(const RowPair& pair, std::optional<Account>& before, std::optional<Account>& after) {
+  for (const auto& [row, account] : {std::pair(&pair.now, &before), std::pair(&pair.then, &after)}) {
+    if (!*row) continue;
+    absl::StatusOr<Account> decoded = DecodeSlimAccount(**row);
+    if (!decoded.ok()) return decoded.status();
+    *account = *decoded;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddSlots(std::vector<RowPair> slots, Transition& transition) {
+  auto account = transition.accounts.begin();
+  for (const RowPair& pair : slots) {
+    const Hash key = Hash::FromView(BytesView(pair.key).substr(0, 32));
+    while (account != transition.accounts.end() && account->key < key) ++account;
+    if (account == transition.accounts.end() || account->key != key) {
+      return absl::DataLossError(absl::StrCat("a slot of account ", ToHex(key), " changed without its account"));
+    }
+    FlatSlot slot;
+    slot.key = Hash::FromView(BytesView(pair.key).substr(32));
+    if (pair.now) slot.before = U256::FromPadded(*pair.now);
+    if (pair.then) slot.after = U256::FromPadded(*pair.then);
+    account->slots.push_back(slot);
+    ++transition.slots_changed;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// The step from the head back to a served block: the old rows as new ones. The root that comes out must be the old one.
+absl::Status EngineImpl::MakeRollback(uint64_t number, uint64_t sequence, Step& step) {
+  const ViewPtr now = Head();
+  absl::StatusOr<ViewPtr> then = FindView(number);
+  if (!then.ok()) return then.status();
+  absl::StatusOr<RollbackPlan> plan = PlanRollback(number);
+  if (!plan.ok()) return plan.status();
+  const std::shared_ptr<const BlockRecord>& target = plan->target;
+  step.sequence = sequence;
+  step.rollback = true;
+  step.transition = std::make_unique<Transition>();
+  Transition& transition = *step.transition;
+
+  absl::StatusOr<std::vector<RowPair>> accounts =
+      RowsThatDiffer(*now, **then, Table::kAccounts, plan->keys[Table::kAccounts]);
+  if (!accounts.ok()) return accounts.status();
+  for (const RowPair& pair : *accounts) {
+    FlatAccount& account = transition.accounts.emplace_back();
+    account.key = Hash::FromView(pair.key);
+    if (absl::Status s = DecodeBoth(pair, account.before, account.after); !s.ok()) return s;
+  }
+  absl::StatusOr<std::vector<RowPair>> slots = RowsThatDiffer(*now, **then, Table::kSlots, plan->keys[Table::kSlots]);
+  if (!slots.ok()) return slots.status();
+  if (absl::Status s = AddSlots(*std::move(slots), transition); !s.ok()) return s;
+  absl::StatusOr<std::vector<RowPair>> code = RowsThatDiffer(*now, **then, Table::kCode, plan->keys[Table::kCode]);
+  if (!code.ok()) return code.status();
+  for (RowPair& pair : *code) {
+    if (pair.now) transition.removed_code.emplace_back(Hash::FromView(pair.key), *std::move(pair.now));
+  }
+  for (const Bytes& hash : plan->gone_code) {
+    absl::StatusOr<std::optional<Bytes>> row = now->RowAt(Table::kCode, hash);
+    if (!row.ok()) return row.status();
+    if (*row) transition.removed_code.emplace_back(Hash::FromView(hash), **std::move(row));
+  }
+  if (absl::Status s = UpdateTries(*now, transition, sequence, pool_.get(), true); !s.ok()) return s;
+  if (transition.state_root != target->block.state_root) {
+    return absl::DataLossError(absl::StrFormat("rolling back to block %d gives root %s instead of %s", number,
+                                               ToHex(transition.state_root), ToHex(target->block.state_root)));
+  }
+  auto record = std::make_shared<BlockRecord>(*target);
+  record->sequence = sequence;
+  step.record = std::move(record);
+  return absl::OkStatus();
+}
+
+}  // namespace mptd

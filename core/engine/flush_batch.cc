@@ -1,0 +1,146 @@
+#include "core/engine/flush_batch.h"
+
+#include <algorithm>
+
+#include "core/trie/branch_record.h"
+
+namespace mptd {
+namespace {
+
+using storage::Row;
+using storage::RowBlob;
+using storage::Table;
+using storage::VersionIndex;
+
+constexpr size_t kArenaBlock = 1u << 20;
+
+bool KeyLess(const Row& a, const Row& b) { return a.key < b.key; }
+
+}  // namespace
+
+BytesView FlushBatch::Keep(BytesView bytes) {
+  if (arena_.empty() || arena_.back().size() + bytes.size() > arena_.back().capacity()) {
+    arena_.emplace_back().reserve(std::max(kArenaBlock, bytes.size()));
+  }
+  Bytes& block = arena_.back();
+  const size_t begin = block.size();
+  block.append(bytes);
+  return BytesView(block).substr(begin);
+}
+
+void FlushBatch::Put(Table table, BytesView key, std::optional<BytesView> value) {
+  TableRows& rows = of(table);
+  Row row{Keep(key), std::nullopt};
+  if (value) row.value = Keep(*value);
+  if (!rows.rows.empty() && !(rows.rows.back().key < row.key)) rows.sorted = false;
+  rows.rows.push_back(row);
+}
+
+void FlushBatch::DeleteRange(Table table, Bytes first, Bytes end) {
+  of(table).delete_ranges.emplace_back(std::move(first), std::move(end));
+}
+
+void FlushBatch::AddFlatRows(std::span<const FlushItem> items, uint64_t sequence) {
+  for (Table table : {Table::kAccounts, Table::kSlots, Table::kCode}) {
+    std::vector<const VersionIndex::Entry*> entries;
+    for (const FlushItem& item : items) {
+      const auto& changed = item.rows->of(table);
+      entries.insert(entries.end(), changed.begin(), changed.end());
+    }
+    std::sort(entries.begin(), entries.end(),
+              [](const VersionIndex::Entry* a, const VersionIndex::Entry* b) { return a->key() < b->key(); });
+    entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+    TableRows& rows = of(table);
+    rows.rows.reserve(entries.size());
+    for (const VersionIndex::Entry* entry : entries) {
+      const RowBlob* value = VersionIndex::ValueAt(*entry, sequence);
+      Row row{entry->key(), std::nullopt};
+      if (!value->absent()) row.value = value->view();
+      rows.rows.push_back(row);
+    }
+  }
+}
+
+void FlushBatch::AddStorage(const LeafNode* leaf, uint64_t flushed) {
+  const BranchNode* root = leaf->storage_root.load(std::memory_order_acquire);
+  if (root == nullptr || root == kNoBranch || root->sequence <= flushed) return;
+  Bytes key(leaf->key.view());
+  AddTrie(root, key, flushed, Table::kSlotNodes);
+}
+
+void FlushBatch::AddTrie(const BranchNode* node, Bytes& key, uint64_t flushed, Table table) {
+  scratch_.clear();
+  AppendBranchRecord(scratch_, *node);
+  Put(table, key, scratch_);
+  const size_t size = key.size();
+  key.append(node->extension());
+  for (int i = 0; i < 16; ++i) {
+    if (!node->has_pointer(i)) continue;
+    if (!node->is_branch(i)) {
+      const LeafNode* leaf = node->child_leaf(i);
+      if (leaf != nullptr && table == Table::kAccountNodes) AddStorage(leaf, flushed);
+      continue;
+    }
+    const BranchNode* child = node->child_branch(i);
+    if (child == nullptr || child->sequence <= flushed) continue;
+    key.push_back(static_cast<char>(i));
+    AddTrie(child, key, flushed, table);
+    key.pop_back();
+  }
+  key.resize(size);
+}
+
+void FlushBatch::AddBranches(const TrieRoot& root, uint64_t flushed, std::span<const FlushItem> items) {
+  if (root.kind == TrieRoot::Kind::kBranch && root.node != nullptr && root.node->sequence > flushed) {
+    Bytes key;
+    AddTrie(root.node, key, flushed, Table::kAccountNodes);
+  }
+  if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) AddStorage(root.leaf, flushed);
+  for (const bool of_accounts : {true, false}) {
+    TableRows& rows = of(of_accounts ? Table::kAccountNodes : Table::kSlotNodes);
+    std::vector<BytesView> removed;
+    for (const FlushItem& item : items) {
+      const auto& keys = of_accounts ? item.removed_account_nodes : item.removed_slot_nodes;
+      removed.insert(removed.end(), keys.begin(), keys.end());
+    }
+    if (removed.empty()) continue;
+    std::sort(removed.begin(), removed.end());
+    removed.erase(std::unique(removed.begin(), removed.end()), removed.end());
+    // A row that went and came again is among the new ones.
+    std::vector<Row> merged;
+    merged.reserve(rows.rows.size() + removed.size());
+    auto next = rows.rows.begin();
+    for (BytesView key : removed) {
+      while (next != rows.rows.end() && next->key < key) merged.push_back(*next++);
+      if (next != rows.rows.end() && next->key == key) continue;
+      merged.push_back({key, std::nullopt});
+    }
+    merged.insert(merged.end(), next, rows.rows.end());
+    rows.rows = std::move(merged);
+  }
+}
+
+std::vector<storage::TableBatch> FlushBatch::Finish() {
+  std::vector<storage::TableBatch> batches;
+  for (size_t i = 0; i < tables_.size(); ++i) {
+    TableRows& rows = tables_[i];
+    if (rows.rows.empty() && rows.delete_ranges.empty()) continue;
+    if (!rows.sorted) {
+      std::stable_sort(rows.rows.begin(), rows.rows.end(), KeyLess);
+      std::vector<Row> last;
+      for (size_t j = 0; j < rows.rows.size(); ++j) {
+        if (j + 1 < rows.rows.size() && rows.rows[j].key == rows.rows[j + 1].key) continue;
+        last.push_back(rows.rows[j]);
+      }
+      rows.rows = std::move(last);
+    }
+    rows_ += rows.rows.size();
+    storage::TableBatch& batch = batches.emplace_back();
+    batch.table = static_cast<Table>(i);
+    batch.rows = std::move(rows.rows);
+    batch.delete_ranges = std::move(rows.delete_ranges);
+  }
+  return batches;
+}
+
+}  // namespace mptd

@@ -1,0 +1,318 @@
+#include "core/engine/flusher.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/byte_io.h"
+#include "core/engine/flush_batch.h"
+#include "core/engine/history_indexer.h"
+
+namespace mptd {
+namespace {
+
+using storage::Table;
+
+constexpr std::string_view kStateKey = "state";
+constexpr uint8_t kHasHash = 1;
+constexpr uint8_t kHasParentHash = 2;
+constexpr uint8_t kHasGenesis = 4;
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+// The rows of `history` and `changelog` that the items leave: blocks that a rollback took back are not written, and
+// what an earlier flush wrote of them goes. Returns the lowest block that was rolled back to.
+uint64_t AddBlockRows(std::span<const FlushItem> items, const FlushedState& before, uint64_t oldest,
+                      FlushBatch& batch) {
+  std::map<uint64_t, const FlushItem*> blocks;
+  uint64_t cut = UINT64_MAX;
+  for (const FlushItem& item : items) {
+    if (item.rolled_back_to) {
+      blocks.erase(blocks.upper_bound(item.rolled_back_to->number), blocks.end());
+      cut = std::min(cut, item.rolled_back_to->number);
+    }
+    if (item.block) blocks[item.block->number] = &item;
+  }
+  if (before.sequence != 0 && cut < before.head.number) {
+    for (uint64_t number = cut + 1; number <= before.head.number; ++number) {
+      if (blocks.contains(number)) continue;
+      batch.Put(Table::kHistory, BlockKey(number), std::nullopt);
+      batch.Put(Table::kChangeLog, BlockKey(number), std::nullopt);
+    }
+  }
+  for (const auto& [number, item] : blocks) {
+    if (number < oldest) continue;
+    batch.Put(Table::kHistory, BlockKey(number), item->undo_row);
+    batch.Put(Table::kChangeLog, BlockKey(number), item->change_row);
+  }
+  return cut;
+}
+
+}  // namespace
+
+Bytes BlockKey(uint64_t number) {
+  Bytes key;
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift & 0xff));
+  return key;
+}
+
+Bytes EncodeFlushedState(const FlushedState& state) {
+  Bytes row;
+  ByteWriter out(row);
+  out.U64(state.sequence);
+  out.U64(state.oldest);
+  out.U64(state.indexed_through);
+  out.U64(state.head.number);
+  out.Fixed(state.head.state_root);
+  out.U8(static_cast<uint8_t>((state.head.hash ? kHasHash : 0) | (state.head.parent_hash ? kHasParentHash : 0) |
+                              (state.genesis_root ? kHasGenesis : 0)));
+  if (state.head.hash) out.Fixed(*state.head.hash);
+  if (state.head.parent_hash) out.Fixed(*state.head.parent_hash);
+  if (state.genesis_root) out.Fixed(*state.genesis_root);
+  return row;
+}
+
+absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row) {
+  ByteReader in(row);
+  FlushedState state;
+  state.sequence = in.U64();
+  state.oldest = in.U64();
+  state.indexed_through = in.U64();
+  state.head.number = in.U64();
+  state.head.state_root = in.Fixed<Hash>();
+  const uint8_t flags = in.U8();
+  if ((flags & kHasHash) != 0) state.head.hash = in.Fixed<Hash>();
+  if ((flags & kHasParentHash) != 0) state.head.parent_hash = in.Fixed<Hash>();
+  if ((flags & kHasGenesis) != 0) state.genesis_root = in.Fixed<Hash>();
+  if (!in.done()) return absl::DataLossError("table meta, row \"state\" is damaged");
+  return state;
+}
+
+Flusher::Flusher(std::shared_ptr<StateStore> store, Options options, FlushedState flushed)
+    : store_(std::move(store)), options_(std::move(options)), flushed_(std::move(flushed)), oldest_(flushed_.oldest) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Flusher::~Flusher() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+void Flusher::Add(FlushItem item) {
+  absl::MutexLock lock(&mutex_);
+  if (item.first_half) {
+    item.trie.reset();
+    held_.push_back(std::move(item));
+    return;
+  }
+  // Only the newest trie is flushed; the older ones need not be kept for it.
+  if (!items_.empty()) items_.back().trie.reset();
+  items_.insert(items_.end(), std::make_move_iterator(held_.begin()), std::make_move_iterator(held_.end()));
+  held_.clear();
+  items_.push_back(std::move(item));
+}
+
+void Flusher::AddBytes(uint64_t sequence, int64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  bytes_.emplace_back(sequence, bytes);
+  queued_bytes_ += bytes;
+}
+
+uint64_t Flusher::queued_bytes() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<uint64_t>(std::max<int64_t>(queued_bytes_, 0));
+}
+
+uint64_t Flusher::queued_blocks() const {
+  absl::MutexLock lock(&mutex_);
+  return bytes_.size();
+}
+
+bool Flusher::WaitForRoom(uint64_t max_bytes, absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto room = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return queued_bytes_ <= static_cast<int64_t>(max_bytes) || stopping_;
+  };
+  return mutex_.AwaitWithDeadline(absl::Condition(&room), deadline);
+}
+
+absl::Status Flusher::FlushThrough(uint64_t sequence) {
+  absl::MutexLock lock(&mutex_);
+  wanted_ = std::max(wanted_, sequence);
+  const uint64_t attempts = attempts_;
+  const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return (flushed_.sequence >= sequence && !prune_now_) || stopping_ || (attempts_ > attempts && !last_status_.ok());
+  };
+  mutex_.Await(absl::Condition(&done));
+  if (flushed_.sequence >= sequence) return absl::OkStatus();
+  return stopping_ ? absl::UnavailableError("the daemon is shutting down") : last_status_;
+}
+
+void Flusher::SetOldest(uint64_t number, bool now) {
+  absl::MutexLock lock(&mutex_);
+  oldest_ = std::max(oldest_, number);
+  if (now && oldest_ > flushed_.oldest) prune_now_ = true;
+}
+
+void Flusher::RequestIndex(uint64_t through) {
+  absl::MutexLock lock(&mutex_);
+  index_wanted_ = std::max(index_wanted_, through);
+}
+
+void Flusher::SetGenesisRoot(const Hash& root) {
+  absl::MutexLock lock(&mutex_);
+  genesis_root_ = root;
+}
+
+FlushedState Flusher::flushed() const {
+  absl::MutexLock lock(&mutex_);
+  return flushed_;
+}
+
+absl::Status Flusher::WithoutFlush(const std::function<absl::Status()>& work) {
+  absl::MutexLock lock(&flush_mutex_);
+  return work();
+}
+
+bool Flusher::ShouldFlush() const {
+  if (stopping_) return true;
+  if (prune_now_ || IndexBehind()) return true;
+  if (items_.empty()) return false;
+  return wanted_ > flushed_.sequence || queued_bytes_ >= static_cast<int64_t>(options_.flush_bytes) ||
+         items_.size() >= options_.flush_blocks || absl::Now() - last_flush_ >= options_.interval;
+}
+
+void Flusher::Run() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      while (!ShouldFlush()) {
+        mutex_.AwaitWithTimeout(absl::Condition(this, &Flusher::ShouldFlush), absl::Milliseconds(250));
+      }
+      if (stopping_) return;
+    }
+    absl::Status status = FlushOnce();
+    if (status.ok()) status = IndexSome();
+    absl::MutexLock lock(&mutex_);
+    last_status_ = status;
+    ++attempts_;
+    last_flush_ = absl::Now();
+    if (status.ok()) continue;
+    options_.on_failure(status);
+    const auto stop = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_; };
+    mutex_.AwaitWithTimeout(absl::Condition(&stop), kRetryDelay);
+  }
+}
+
+std::shared_ptr<const TrieSnapshot> Flusher::FindTrie(uint64_t sequence) const {
+  absl::MutexLock lock(&store_->mutex);
+  for (const auto& trie : store_->tries) {
+    if (trie->sequence == sequence) return trie;
+  }
+  return nullptr;
+}
+
+// After a failure: the items wait for the next try.
+absl::Status Flusher::PutBack(std::vector<FlushItem> items, absl::Status status) {
+  absl::MutexLock lock(&mutex_);
+  if (!items.empty() && !items_.empty()) items.back().trie.reset();
+  items_.insert(items_.begin(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+  return status;
+}
+
+// A part of the index that is asked for, in a batch of its own.
+absl::Status Flusher::IndexSome() {
+  absl::MutexLock flush_lock(&flush_mutex_);
+  FlushedState after;
+  uint64_t through;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!IndexBehind()) return absl::OkStatus();
+    after = flushed_;
+    through = std::min(index_wanted_, flushed_.head.number);
+  }
+  FlushBatch batch;
+  const uint64_t from = std::max(after.indexed_through, after.oldest);
+  absl::StatusOr<uint64_t> done = IndexBlocks(*store_->kv, from, through, batch);
+  if (!done.ok()) return done.status();
+  after.indexed_through = *done;
+  batch.Put(Table::kMeta, kStateKey, EncodeFlushedState(after));
+  std::vector<storage::TableBatch> batches = batch.Finish();
+  if (absl::Status s = store_->kv->Ingest(batches); !s.ok()) return s;
+  absl::MutexLock lock(&mutex_);
+  flushed_.indexed_through = *done;
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::FlushOnce() {
+  absl::MutexLock flush_lock(&flush_mutex_);
+  const absl::Time start = absl::Now();
+  std::vector<FlushItem> items;
+  FlushedState before;
+  FlushedState after;
+  bool prune;
+  {
+    absl::MutexLock lock(&mutex_);
+    items.assign(std::make_move_iterator(items_.begin()), std::make_move_iterator(items_.end()));
+    items_.clear();
+    before = after = flushed_;
+    if (genesis_root_) after.genesis_root = genesis_root_;
+    prune = oldest_ > flushed_.oldest && (prune_now_ || oldest_ - flushed_.oldest >= options_.prune_interval);
+    if (prune) after.oldest = oldest_;
+  }
+  if (!items.empty() && items.back().trie == nullptr) {
+    // Left by a flush that failed. The newest transition's trie is kept; if this is not the newest, the next one is on
+    // its way.
+    items.back().trie = FindTrie(items.back().rows->sequence);
+    if (items.back().trie == nullptr)
+      return PutBack(std::move(items), absl::UnavailableError("waiting for the next block"));
+  }
+  FlushBatch batch;
+  const storage::EpochPin row_pin(store_->row_epochs);
+  if (!items.empty()) {
+    after.sequence = items.back().rows->sequence;
+    for (const FlushItem& item : items) {
+      if (item.rolled_back_to) after.head = *item.rolled_back_to;
+      if (item.block) after.head = *item.block;
+      if (item.block && before.sequence == 0 && after.oldest == 0) after.oldest = items.front().block->number;
+    }
+    batch.AddFlatRows(items, after.sequence);
+    batch.AddBranches(items.back().trie->root, before.sequence, items);
+    const uint64_t cut = AddBlockRows(items, before, after.oldest, batch);
+    if (cut < before.indexed_through) {
+      if (absl::Status s = CutIndex(*store_->kv, cut, before.indexed_through, batch); !s.ok()) {
+        return PutBack(std::move(items), s);
+      }
+      after.indexed_through = cut;
+    }
+  }
+  if (prune) {
+    if (before.indexed_through > before.oldest) {
+      const uint64_t through = std::min(after.oldest, after.indexed_through);
+      if (absl::Status s = PruneIndex(*store_->kv, before.oldest, through, batch); !s.ok()) {
+        return PutBack(std::move(items), s);
+      }
+    }
+    batch.DeleteRange(Table::kHistory, BlockKey(before.oldest), BlockKey(after.oldest));
+    batch.DeleteRange(Table::kChangeLog, BlockKey(before.oldest), BlockKey(after.oldest));
+  }
+  batch.Put(Table::kMeta, kStateKey, EncodeFlushedState(after));
+  // The trie has been copied; what was replaced since need not wait for the files to be written.
+  if (!items.empty()) items.back().trie.reset();
+  std::vector<storage::TableBatch> batches = batch.Finish();
+  if (absl::Status s = store_->kv->Ingest(batches); !s.ok()) return PutBack(std::move(items), s);
+  absl::MutexLock lock(&mutex_);
+  store_->flushed_sequence.store(after.sequence, std::memory_order_release);
+  flushed_ = after;
+  if (prune) prune_now_ = false;
+  while (!bytes_.empty() && bytes_.front().first <= after.sequence) {
+    queued_bytes_ -= bytes_.front().second;
+    bytes_.pop_front();
+  }
+  EngineEvent event{EngineEvent::Kind::kFlushed, after.head.number, batch.rows(), absl::Now() - start, {}};
+  options_.on_event(event);
+  return absl::OkStatus();
+}
+
+}  // namespace mptd

@@ -1,0 +1,33 @@
+// Keeps the `history_index` table: for each row, which blocks replaced it and what they replaced, taken from the undo
+// records of blocks that leave memory but are still served. Also the rows of `meta` that find those blocks by hash and
+// root. Belongs to the flusher's thread. Internal to core/engine.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/engine/flush_batch.h"
+#include "core/types.h"
+#include "storage/kv_store.h"
+
+namespace mptd {
+
+// Adds the index rows of blocks (`after`, `through`] to the batch, all of whose undo records are in the tables; fewer
+// when they are large. Returns the last block done.
+absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t after, uint64_t through,
+                                     FlushBatch& batch);
+
+// Blocks (`number`, `indexed_through`] have been rolled back: what the index says of them goes. Their undo records must
+// still be in the tables.
+absl::Status CutIndex(const storage::KeyValueStore& kv, uint64_t number, uint64_t indexed_through, FlushBatch& batch);
+
+// Blocks below `oldest` are not served any more: rows of the index that speak only of blocks up to `oldest` go.
+// The undo records of [`previous_oldest`, `oldest`] must still be in the tables.
+absl::Status PruneIndex(const storage::KeyValueStore& kv, uint64_t previous_oldest, uint64_t oldest, FlushBatch& batch);
+
+// The keys of `meta` under which indexed blocks are found; the value is the block's number, big-endian.
+Bytes HashKey(const Hash& block_hash);
+Bytes RootKey(const Hash& state_root);
+
+}  // namespace mptd

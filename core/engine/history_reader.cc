@@ -1,0 +1,110 @@
+#include "core/engine/history_reader.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "core/byte_io.h"
+
+namespace mptd {
+namespace {
+
+using storage::Table;
+
+constexpr uint16_t kAbsent = 0xffff;
+
+// Keys of accounts and slots have one size each; paths of branches have not.
+bool VariableKeys(Table table) { return table == Table::kAccountNodes || table == Table::kSlotNodes; }
+
+void AppendBigEndian(Bytes& out, uint64_t value) {
+  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
+}
+
+}  // namespace
+
+Bytes HistoryIndexPrefix(Table table, BytesView key) {
+  Bytes out;
+  out.push_back(static_cast<char>(table));
+  if (VariableKeys(table)) out.push_back(static_cast<char>(key.size()));
+  out.append(key);
+  return out;
+}
+
+Bytes HistoryIndexKey(Table table, BytesView key, uint64_t last_number) {
+  Bytes out = HistoryIndexPrefix(table, key);
+  AppendBigEndian(out, last_number);
+  return out;
+}
+
+void AppendHistoryEntry(Bytes& out, const HistoryEntry& entry) {
+  ByteWriter writer(out);
+  writer.U64(entry.number);
+  writer.U16(entry.value ? static_cast<uint16_t>(entry.value->size()) : kAbsent);
+  if (entry.value) writer.Append(*entry.value);
+}
+
+absl::StatusOr<std::vector<HistoryEntry>> DecodeHistoryEntries(BytesView row) {
+  std::vector<HistoryEntry> entries;
+  ByteReader in(row);
+  while (!in.done() && !in.failed()) {
+    HistoryEntry entry;
+    entry.number = in.U64();
+    const uint16_t size = in.U16();
+    if (size != kAbsent) entry.value = in.Take(size);
+    entries.push_back(entry);
+  }
+  if (in.failed() || entries.empty()) return absl::DataLossError("damaged row in table history_index");
+  return entries;
+}
+
+absl::StatusOr<std::optional<std::optional<Bytes>>> HistoryReader::Row(Table table, BytesView key) const {
+  const Bytes prefix = HistoryIndexPrefix(table, key);
+  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  it->Seek(HistoryIndexKey(table, key, number_ + 1));
+  if (!it->Valid() || !it->key().starts_with(prefix)) {
+    if (!it->status().ok()) return it->status();
+    return std::optional<std::optional<Bytes>>();
+  }
+  absl::StatusOr<std::vector<HistoryEntry>> entries = DecodeHistoryEntries(it->value());
+  if (!entries.ok()) return entries.status();
+  for (const HistoryEntry& entry : *entries) {
+    if (entry.number <= number_) continue;
+    std::optional<Bytes> value;
+    if (entry.value) value = Bytes(*entry.value);
+    return std::optional<std::optional<Bytes>>(std::move(value));
+  }
+  return absl::DataLossError("a row in table history_index ends before its key says");
+}
+
+absl::Status HistoryReader::Undo(Table table, BytesView key,
+                                 const std::function<absl::StatusOr<bool>(BytesView)>& each) const {
+  const Bytes prefix = HistoryIndexPrefix(table, key);
+  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  for (it->Seek(HistoryIndexKey(table, key, number_ + 1)); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    absl::StatusOr<std::vector<HistoryEntry>> entries = DecodeHistoryEntries(it->value());
+    if (!entries.ok()) return entries.status();
+    for (const HistoryEntry& entry : *entries) {
+      if (entry.number <= number_) continue;
+      if (!entry.value) return absl::DataLossError("a branch without its undo entry in table history_index");
+      absl::StatusOr<bool> enough = each(*entry.value);
+      if (!enough.ok()) return enough.status();
+      if (*enough) return absl::OkStatus();
+    }
+  }
+  return it->status();
+}
+
+absl::Status HistoryReader::ChangedKeys(Table table, BytesView first, BytesView last, std::vector<Bytes>& out) const {
+  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  const Bytes begin = HistoryIndexPrefix(table, first);
+  for (it->Seek(begin); it->Valid(); it->Next()) {
+    const BytesView row = it->key();
+    if (row.size() != begin.size() + 8 || row[0] != begin[0]) break;
+    const BytesView key = row.substr(1, first.size());
+    if (key > last) break;
+    if (out.empty() || out.back() != key) out.emplace_back(key);
+  }
+  return it->status();
+}
+
+}  // namespace mptd

@@ -1,0 +1,48 @@
+// Reads what blocks replaced from the `history_index` table, for blocks whose undo records are not in memory any more.
+// Belongs to one view; safe from any thread. Internal to core/engine.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/types.h"
+#include "storage/kv_store.h"
+
+namespace mptd {
+
+// One row's changes in a run of blocks.
+struct HistoryEntry {
+  uint64_t number = 0;             // of the block that replaced it
+  std::optional<BytesView> value;  // flat tables: the row before; branches: the undo entry
+};
+
+// On disk, never change. The key: the table's number, the row's key (with its length in front where it varies), the
+// number of the last block in the list, big-endian. So the first row at or after (key, b + 1) holds what was replaced
+// first after b.
+Bytes HistoryIndexKey(storage::Table table, BytesView key, uint64_t last_number);
+Bytes HistoryIndexPrefix(storage::Table table, BytesView key);
+void AppendHistoryEntry(Bytes& out, const HistoryEntry& entry);
+// DATA_LOSS when it is not such a list. The views point into `row`.
+absl::StatusOr<std::vector<HistoryEntry>> DecodeHistoryEntries(BytesView row);
+
+class HistoryReader {
+ public:
+  // The state after block `number`.
+  HistoryReader(const storage::KeyValueStore& kv, uint64_t number) : kv_(kv), number_(number) {}
+
+  // The row of a flat table as it was, when a block on disk has replaced it since.
+  absl::StatusOr<std::optional<std::optional<Bytes>>> Row(storage::Table table, BytesView key) const;
+  // The undo entries of a branch since, oldest first; `each` returns false when it needs no more.
+  absl::Status Undo(storage::Table table, BytesView key,
+                    const std::function<absl::StatusOr<bool>(BytesView)>& each) const;
+  // Keys in the range that blocks on disk have changed since.
+  absl::Status ChangedKeys(storage::Table table, BytesView first, BytesView last, std::vector<Bytes>& out) const;
+
+ private:
+  const storage::KeyValueStore& kv_;
+  const uint64_t number_;
+};
+
+}  // namespace mptd

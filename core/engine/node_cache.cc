@@ -1,0 +1,110 @@
+#include "core/engine/node_cache.h"
+
+namespace mptd {
+namespace {
+
+void FreeBranch(void* node) { BranchNode::Free(static_cast<BranchNode*>(node)); }
+void FreeLeaf(void* leaf) { delete static_cast<LeafNode*>(leaf); }
+
+}  // namespace
+
+void NodeCache::Account(TrieChanges& changes) {
+  changes.published = true;
+  bytes_ += changes.installed_bytes;
+  for (const BranchNode* node : changes.fresh) bytes_ += node->bytes();
+  bytes_ += changes.fresh_leaves.size() * sizeof(LeafNode);
+  // What was loaded and never linked has not been counted.
+  for (const BranchNode* node : changes.loaded_before) bytes_ += node->bytes();
+  for (const NodeChange& change : changes.nodes) {
+    if (change.before == nullptr) continue;
+    const size_t bytes = change.before->bytes();
+    bytes_ -= bytes;
+    epochs_.Retire(change.before, FreeBranch, bytes);
+  }
+  for (LeafNode* leaf : changes.replaced_leaves) {
+    bytes_ -= sizeof(LeafNode);
+    epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
+  }
+}
+
+void NodeCache::RetireLeaf(LeafNode* leaf) {
+  BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
+  if (storage != nullptr && storage != kNoBranch) RetireSubtree(storage);
+  bytes_ -= sizeof(LeafNode);
+  epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
+}
+
+void NodeCache::RetireSubtree(BranchNode* node) {
+  ForEachInMemory(
+      node, true,
+      [this](BranchNode* n) {
+        bytes_ -= n->bytes();
+        epochs_.Retire(n, FreeBranch, n->bytes());
+      },
+      [this](LeafNode* l) {
+        bytes_ -= sizeof(LeafNode);
+        epochs_.Retire(l, FreeLeaf, sizeof(LeafNode));
+      });
+}
+
+void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
+  for (int i = 0; i < 16; ++i) {
+    if (!node->has_pointer(i)) continue;
+    if (node->is_branch(i)) {
+      BranchNode* child = node->child_branch(i);
+      if (child == nullptr) continue;
+      const bool clean = child->sequence <= flushed;
+      if (clean && child->used.exchange(0, std::memory_order_relaxed) == 0) {
+        node->pointer(i).store(nullptr, std::memory_order_release);
+        RetireSubtree(child);
+      } else {
+        EvictBelow(child, flushed);
+      }
+      continue;
+    }
+    LeafNode* leaf = node->child_leaf(i);
+    if (leaf == nullptr) continue;
+    BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
+    const bool has_storage = storage != nullptr && storage != kNoBranch;
+    // A handle's own facts are in the tables once the branch that holds it is.
+    if (node->sequence <= flushed && (!has_storage || storage->used.exchange(0, std::memory_order_relaxed) == 0)) {
+      node->pointer(i).store(nullptr, std::memory_order_release);
+      RetireLeaf(leaf);
+    } else if (has_storage) {
+      EvictBelow(storage, flushed);
+    }
+  }
+}
+
+void NodeCache::EvictTo(size_t max_bytes, const TrieRoot& root, uint64_t flushed) {
+  if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
+  for (int step = 0; step < 512 && bytes_ > max_bytes; ++step, ++cursor_) {
+    BranchNode* node = root.node;
+    const int first = static_cast<int>(cursor_ >> 4 & 15);
+    const int second = static_cast<int>(cursor_ & 15);
+    if (!node->has_pointer(first) || !node->is_branch(first)) {
+      if (second == 0) EvictBelow(node, flushed);
+      continue;
+    }
+    node = node->child_branch(first);
+    if (node == nullptr) continue;
+    if (!node->has_pointer(second) || !node->is_branch(second)) {
+      if (second == 0) EvictBelow(node, flushed);
+      continue;
+    }
+    node = node->child_branch(second);
+    if (node != nullptr) EvictBelow(node, flushed);
+  }
+}
+
+void NodeCache::FreeAll(const TrieRoot& root) {
+  if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) {
+    BranchNode* storage = root.leaf->storage_root.load(std::memory_order_relaxed);
+    if (storage != nullptr && storage != kNoBranch) ForEachInMemory(storage, false, FreeBranch, FreeLeaf);
+    FreeLeaf(root.leaf);
+  }
+  if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
+  ForEachInMemory(root.node, true, FreeBranch, FreeLeaf);
+}
+
+}  // namespace mptd

@@ -1,0 +1,230 @@
+// From changed flat rows to changed tries.
+#include <algorithm>
+#include <deque>
+
+#include "absl/strings/str_cat.h"
+#include "core/account.h"
+#include "core/engine/transition.h"
+#include "core/hex.h"
+#include "core/rlp.h"
+
+namespace mptd {
+namespace {
+
+// Below this many accounts and slots, handing parts to other threads costs more than it saves.
+constexpr size_t kParallelFrom = 64;
+
+// The accounts of one part of the account trie, with everything that their update needs at hand. Belongs to one thread.
+class Part {
+ public:
+  Part(const ViewImpl& view, std::span<FlatAccount> accounts, uint64_t sequence, bool install)
+      : accounts_(accounts), ops_(accounts.size()), values_(accounts.size()), update_(view, sequence, install) {
+    for (size_t i = 0; i < accounts.size(); ++i) {
+      ops_[i].key = &accounts[i].key;
+      ops_[i].exists = accounts[i].before.has_value();
+    }
+  }
+
+  std::span<LeafOp> ops() { return ops_; }
+  TrieUpdate& update() { return update_; }
+
+  // After the account trie's paths are loaded, which finds the roots of storage tries that are in memory.
+  absl::Status UpdateStorage();
+  // Once storage is done: the leaves' new values.
+  void EncodeAccounts();
+
+ private:
+  struct Storage {
+    std::vector<LeafOp> ops;
+    std::vector<Bytes> values;
+  };
+
+  void AddStorageJob(size_t index);
+
+  const std::span<FlatAccount> accounts_;
+  std::vector<LeafOp> ops_;
+  std::vector<Bytes> values_;
+  TrieUpdate update_;
+  std::deque<Storage> storage_;
+  std::vector<TrieJob> jobs_;
+  std::vector<size_t> job_accounts_;
+};
+
+void Part::AddStorageJob(size_t index) {
+  FlatAccount& account = accounts_[index];
+  Storage& storage = storage_.emplace_back();
+  storage.ops.resize(account.slots.size());
+  storage.values.resize(account.slots.size());
+  for (size_t i = 0; i < account.slots.size(); ++i) {
+    const FlatSlot& slot = account.slots[i];
+    if (!slot.after.IsZero()) rlp::AppendString(storage.values[i], slot.after.minimal());
+    storage.ops[i].key = &slot.key;
+    storage.ops[i].value = storage.values[i];
+    storage.ops[i].exists = !slot.before.IsZero();
+  }
+  TrieJob& job = jobs_.emplace_back();
+  job.account = &account.key;
+  job.ops = storage.ops;
+  if (account.before && account.before->storage_root != kEmptyRoot) {
+    BranchNode* root = ops_[index].leaf == nullptr ? nullptr : ops_[index].leaf->storage_root.load();
+    if (root == kNoBranch) {
+      job.root.kind = TrieRoot::Kind::kLeaf;
+    } else {
+      job.root = {root == nullptr ? TrieRoot::Kind::kUnknown : TrieRoot::Kind::kBranch, root};
+    }
+  }
+  job_accounts_.push_back(index);
+}
+
+absl::Status Part::UpdateStorage() {
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    if (!accounts_[i].slots.empty()) AddStorageJob(i);
+  }
+  if (jobs_.empty()) return absl::OkStatus();
+  if (absl::Status s = update_.Prepare(jobs_); !s.ok()) return s;
+  for (TrieJob& job : jobs_) {
+    if (absl::Status s = update_.Apply(job); !s.ok()) return s;
+  }
+  if (absl::Status s = update_.HashAll(); !s.ok()) return s;
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    FlatAccount& account = accounts_[job_accounts_[i]];
+    LeafOp& op = ops_[job_accounts_[i]];
+    if (account.after) account.after->storage_root = jobs_[i].ref.hash();
+    op.storage_changed = true;
+    op.storage_root = jobs_[i].new_root.kind == TrieRoot::Kind::kBranch ? jobs_[i].new_root.node : nullptr;
+  }
+  return absl::OkStatus();
+}
+
+void Part::EncodeAccounts() {
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    if (!accounts_[i].after) continue;
+    AppendAccountRlp(values_[i], *accounts_[i].after);
+    ops_[i].value = values_[i];
+    ops_[i].has_storage = accounts_[i].after->storage_root != kEmptyRoot;
+  }
+}
+
+// The parts of an account trie whose root is a branch: runs of first nibbles with about as many accounts each.
+std::vector<std::span<FlatAccount>> SplitByNibble(std::span<FlatAccount> accounts, size_t parts) {
+  std::vector<std::span<FlatAccount>> result;
+  const size_t target = accounts.size() / parts + 1;
+  size_t begin = 0;
+  for (size_t i = 1; i <= accounts.size(); ++i) {
+    const bool boundary = i == accounts.size() || accounts[i].key.bytes[0] >> 4 != accounts[i - 1].key.bytes[0] >> 4;
+    if (boundary && (i - begin >= target || i == accounts.size())) {
+      result.push_back(accounts.subspan(begin, i - begin));
+      begin = i;
+    }
+  }
+  return result;
+}
+
+std::vector<TrieUpdate::ChildGroup> GroupsOf(std::span<LeafOp> ops) {
+  std::vector<TrieUpdate::ChildGroup> groups;
+  for (size_t i = 0; i < ops.size();) {
+    const int nibble = ops[i].key->bytes[0] >> 4;
+    size_t j = i + 1;
+    while (j < ops.size() && ops[j].key->bytes[0] >> 4 == nibble) ++j;
+    groups.emplace_back().nibble = nibble;
+    groups.back().ops = ops.subspan(i, j - i);
+    i = j;
+  }
+  return groups;
+}
+
+struct PartResult {
+  std::unique_ptr<Part> part;
+  std::vector<TrieUpdate::ChildGroup> groups;
+  absl::Status status;
+};
+
+absl::Status RunPart(PartResult& result, BranchNode* root) {
+  Part& part = *result.part;
+  TrieUpdate& update = part.update();
+  result.groups = GroupsOf(part.ops());
+  if (absl::Status s = update.PrepareChildren(nullptr, root, result.groups); !s.ok()) return s;
+  if (absl::Status s = part.UpdateStorage(); !s.ok()) return s;
+  part.EncodeAccounts();
+  if (absl::Status s = update.ApplyChildren(nullptr, root, result.groups); !s.ok()) return s;
+  if (absl::Status s = update.HashAll(); !s.ok()) return s;
+  update.TakeChildren(result.groups);
+  return absl::OkStatus();
+}
+
+// False in the result when the root does not stay a branch: then the whole is to be done in one part.
+absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool& pool,
+                                   bool install, BranchNode* root) {
+  std::vector<PartResult> parts;
+  for (std::span<FlatAccount> accounts : SplitByNibble(transition.accounts, 2 * static_cast<size_t>(pool.threads()))) {
+    parts.emplace_back().part = std::make_unique<Part>(view, accounts, sequence, install);
+  }
+  pool.Run(static_cast<int>(parts.size()), [&](int i) {
+    PartResult& result = parts[static_cast<size_t>(i)];
+    result.status = RunPart(result, root);
+  });
+  std::vector<TrieUpdate::ChildGroup> groups;
+  for (const PartResult& result : parts) {
+    if (!result.status.ok()) return result.status;
+    groups.insert(groups.end(), result.groups.begin(), result.groups.end());
+  }
+  TrieUpdate top(view, sequence, install);
+  TrieJob job;
+  job.root = {TrieRoot::Kind::kBranch, root};
+  job.ops = parts.front().part->ops();
+  if (!top.Combine(job, groups)) return false;
+  if (absl::Status s = top.HashAll(); !s.ok()) return s;
+  for (PartResult& result : parts) result.part->update().Commit(transition.trie);
+  top.Commit(transition.trie);
+  transition.root = job.new_root;
+  transition.state_root = job.ref.hash();
+  return true;
+}
+
+absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t sequence, bool install, TrieRoot root) {
+  Part part(view, transition.accounts, sequence, install);
+  TrieUpdate& update = part.update();
+  TrieJob job;
+  job.root = root;
+  job.ops = part.ops();
+  if (absl::Status s = update.Prepare({&job, 1}); !s.ok()) return s;
+  if (absl::Status s = part.UpdateStorage(); !s.ok()) return s;
+  part.EncodeAccounts();
+  if (absl::Status s = update.Apply(job); !s.ok()) return s;
+  if (absl::Status s = update.HashAll(); !s.ok()) return s;
+  update.Commit(transition.trie);
+  transition.root = job.new_root;
+  transition.state_root = job.ref.hash();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool* pool,
+                         bool install) {
+  const TrieRoot root = view.AccountRoot();
+  if (transition.accounts.empty()) {
+    transition.root = root;
+    transition.state_root = view.block().state_root;
+    return absl::OkStatus();
+  }
+  const bool splittable = pool != nullptr && pool->threads() > 1 && root.kind == TrieRoot::Kind::kBranch &&
+                          root.node != nullptr && root.node->extension_size == 0 &&
+                          transition.accounts.size() + transition.slots_changed >= kParallelFrom;
+  if (splittable) {
+    absl::StatusOr<bool> done = UpdateInParts(view, transition, sequence, *pool, install, root.node);
+    if (!done.ok()) return done.status();
+    if (*done) return absl::OkStatus();
+  }
+  return UpdateWhole(view, transition, sequence, install, root);
+}
+
+absl::StatusOr<Hash> ViewImpl::ComputeRoot(std::span<const AccountChange> changes, bool keep_empty_accounts) const {
+  absl::StatusOr<std::unique_ptr<Transition>> transition = FlattenChanges(*this, changes, {keep_empty_accounts, 0, 0});
+  if (!transition.ok()) return transition.status();
+  // No sequence is as high: nothing of it could be taken for a node of the chain.
+  if (absl::Status s = UpdateTries(*this, **transition, UINT64_MAX, nullptr, false); !s.ok()) return s;
+  return (*transition)->state_root;
+}
+
+}  // namespace mptd

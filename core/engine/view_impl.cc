@@ -1,0 +1,449 @@
+#include "core/engine/view_impl.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_format.h"
+#include "core/account.h"
+#include "core/engine/history_reader.h"
+#include "core/hex.h"
+#include "core/keccak.h"
+#include "core/rlp.h"
+
+namespace mptd {
+namespace {
+
+using storage::RowBlob;
+using storage::Table;
+using storage::VersionIndex;
+
+std::optional<Bytes> CopyOf(const RowBlob& blob) {
+  if (blob.absent()) return std::nullopt;
+  return Bytes(blob.view());
+}
+
+absl::Status DamagedRow(Table table, BytesView key, const absl::Status& why) {
+  return absl::DataLossError(absl::StrFormat("table %s, row %s: %s", storage::TableName(table), ToHex(key),
+                                             std::string_view(why.message().data(), why.message().size())));
+}
+
+// The branch at `path` of the storage trie of `account`, whose place in the account trie holds a leaf with this handle.
+const BranchNode* FindInStorage(const LeafNode* leaf, const Hash& account, const NibblePath& path, bool& known) {
+  known = false;
+  if (leaf == nullptr) return nullptr;
+  known = true;
+  if (leaf->key != account) return nullptr;
+  BranchNode* storage = leaf->storage_root.load(std::memory_order_acquire);
+  if (storage == kNoBranch) return nullptr;
+  return FindInMemory({TrieRoot::Kind::kBranch, storage}, nullptr, path, known);
+}
+
+}  // namespace
+
+void AppendNodeKey(Bytes& out, const Hash* account, const NibblePath& path) {
+  if (account != nullptr) out.append(account->view());
+  path.AppendRowKey(out);
+}
+
+absl::StatusOr<Bytes> LeafValueOf(const Hash* account, BytesView row) {
+  Bytes value;
+  if (account != nullptr) {
+    rlp::AppendString(value, row);
+    return value;
+  }
+  absl::StatusOr<Account> decoded = DecodeSlimAccount(row);
+  if (!decoded.ok()) return decoded.status();
+  AppendAccountRlp(value, *decoded);
+  return value;
+}
+
+const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const NibblePath& path, bool& known) {
+  known = root.kind == TrieRoot::Kind::kEmpty || (root.kind == TrieRoot::Kind::kLeaf && account == nullptr);
+  if (root.kind == TrieRoot::Kind::kLeaf && account != nullptr) return FindInStorage(root.leaf, *account, path, known);
+  const BranchNode* node = root.kind == TrieRoot::Kind::kBranch ? root.node : nullptr;
+  const BytesView key = account == nullptr ? path.packed.view() : account->view();
+  const size_t size = account == nullptr ? path.size : 64;
+  size_t depth = 0;
+  while (node != nullptr) {
+    if (depth == size) return node;
+    const BytesView extension = node->extension();
+    known = true;
+    if (depth + extension.size() >= size) return nullptr;
+    for (size_t i = 0; i < extension.size(); ++i) {
+      if (NibbleAt(key, depth + i) != static_cast<uint8_t>(extension[i])) return nullptr;
+    }
+    const int nibble = NibbleAt(key, depth + extension.size());
+    if (!node->has(nibble)) return nullptr;
+    if (!node->is_branch(nibble)) {
+      if (account == nullptr) return nullptr;
+      return FindInStorage(node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr, *account, path, known);
+    }
+    depth += extension.size() + 1;
+    known = false;
+    node = node->child_branch(nibble);
+  }
+  return nullptr;
+}
+
+ViewImpl::ViewImpl(std::shared_ptr<StateStore> store, Parts parts)
+    : store_(std::move(store)),
+      parts_(std::move(parts)),
+      row_pin_(store_->row_epochs),
+      node_pin_(store_->node_epochs) {}
+
+ViewImpl::~ViewImpl() {
+  absl::MutexLock lock(&store_->mutex);
+  store_->live_views.erase(store_->live_views.find(parts_.sequence));
+}
+
+TrieRoot ViewImpl::AccountRoot() const {
+  if (parts_.block.state_root == kEmptyRoot) return {};
+  if (HasOwnTrie()) return parts_.trie->root;
+  return {TrieRoot::Kind::kUnknown};
+}
+
+// Rows ----------------------------------------------------------------------------------------------------------------
+
+std::optional<std::optional<Bytes>> ViewImpl::IndexedRow(Table table, BytesView key) const {
+  const VersionIndex::Entry* entry = store_->rows.Find(TableId(table), key);
+  if (entry == nullptr) return std::nullopt;
+  const RowBlob* blob = VersionIndex::ValueAt(*entry, parts_.sequence);
+  if (blob == nullptr) return std::nullopt;
+  return CopyOf(*blob);
+}
+
+absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key) const {
+  if (parts_.history != nullptr && table != Table::kCode) {
+    absl::StatusOr<std::optional<std::optional<Bytes>>> old = parts_.history->Row(table, key);
+    if (!old.ok()) return old.status();
+    if (old->has_value()) return **std::move(old);
+  }
+  if (auto known = IndexedRow(table, key)) return *std::move(known);
+  absl::StatusOr<storage::Value> row = store_->kv->Get(table, key);
+  if (!row.ok()) return row.status();
+  // A transition may have been recorded and flushed since the first look; then the index knows what was before.
+  if (auto known = IndexedRow(table, key)) return *std::move(known);
+  return *std::move(row);
+}
+
+absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys,
+                              std::span<std::optional<Bytes>> rows) const {
+  std::vector<std::string_view> missing;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (parts_.history != nullptr) {
+      absl::StatusOr<std::optional<Bytes>> row = RowAt(table, keys[i]);
+      if (!row.ok()) return row.status();
+      rows[i] = *std::move(row);
+    } else if (auto known = IndexedRow(table, keys[i])) {
+      rows[i] = *std::move(known);
+    } else {
+      missing.push_back(keys[i]);
+      places.push_back(i);
+    }
+  }
+  if (missing.empty()) return absl::OkStatus();
+  std::vector<storage::Value> values(missing.size());
+  if (absl::Status s = store_->kv->MultiGet(table, missing, values, true); !s.ok()) return s;
+  for (size_t i = 0; i < missing.size(); ++i) {
+    if (auto known = IndexedRow(table, missing[i])) {
+      rows[places[i]] = *std::move(known);
+    } else {
+      rows[places[i]] = std::move(values[i]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Bytes> ViewImpl::ChangedKeys(Table table, BytesView first, BytesView last, uint64_t flushed) const {
+  std::shared_ptr<const TransitionList> transitions;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    transitions = store_->transitions;
+  }
+  std::vector<Bytes> keys;
+  const uint64_t since = std::min(parts_.sequence, flushed);
+  for (const auto& transition : *transitions) {
+    if (transition->sequence <= since) continue;
+    const auto& entries = transition->of(table);
+    auto it = std::lower_bound(entries.begin(), entries.end(), first,
+                               [](const VersionIndex::Entry* e, BytesView k) { return e->key() < k; });
+    for (; it != entries.end() && (*it)->key() <= last; ++it) keys.emplace_back((*it)->key());
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, const EachRow& each) const {
+  // The order matters: what is flushed after this load is still among the changed keys, because those are looked up
+  // after the iterator has its snapshot.
+  const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
+  const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table);
+  it->Seek(first);
+  std::vector<Bytes> changed = ChangedKeys(table, first, last, flushed);
+  if (parts_.history != nullptr) {
+    if (absl::Status s = parts_.history->ChangedKeys(table, first, last, changed); !s.ok()) return s;
+    std::sort(changed.begin(), changed.end());
+    changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+  }
+  auto next_changed = changed.begin();
+  while (true) {
+    const bool have_row = it->Valid() && it->key() <= last;
+    if (!have_row && next_changed == changed.end()) return it->status();
+    if (next_changed != changed.end() && (!have_row || BytesView(*next_changed) <= it->key())) {
+      if (have_row && BytesView(*next_changed) == it->key()) it->Next();
+      absl::StatusOr<std::optional<Bytes>> row = RowAt(table, *next_changed);
+      if (!row.ok()) return row.status();
+      if (row->has_value() && !each(*next_changed, **row)) return absl::OkStatus();
+      ++next_changed;
+      continue;
+    }
+    if (!each(it->key(), it->value())) return absl::OkStatus();
+    it->Next();
+  }
+}
+
+// Branches and leaves -------------------------------------------------------------------------------------------------
+
+absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const {
+  BranchRebuilder rebuilder;
+  if (parts_.history != nullptr) {
+    absl::Status s =
+        parts_.history->Undo(NodeTable(request.account), row_key, [&](BytesView undo) { return rebuilder.Add(undo); });
+    if (!s.ok()) return s;
+  }
+  if (!rebuilder.complete()) {
+    const VersionIndex::Entry* entry = store_->nodes.Find(TableId(NodeTable(request.account)), row_key);
+    std::vector<storage::RowVersion> versions;
+    if (entry != nullptr) VersionIndex::VersionsAfter(*entry, parts_.sequence, versions);
+    for (const storage::RowVersion& version : versions) {
+      absl::StatusOr<bool> complete = rebuilder.Add(version.old->view());
+      if (!complete.ok()) return complete.status();
+      if (*complete) break;
+    }
+  }
+  if (absl::Status s = rebuilder.AddCurrent(now); !s.ok()) return s;
+  request.node = rebuilder.result() == nullptr ? nullptr : ToNode(*rebuilder.result());
+  return absl::OkStatus();
+}
+
+absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
+  // By table, and in order of keys: the store reads neighbours together.
+  for (const bool of_accounts : {true, false}) {
+    std::vector<std::pair<Bytes, size_t>> wanted;
+    std::vector<std::optional<BranchValue>> in_memory(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      if ((requests[i].account == nullptr) != of_accounts) continue;
+      Bytes key;
+      AppendNodeKey(key, requests[i].account, requests[i].path);
+      bool known = false;
+      if (!HasOwnTrie()) {
+        const BranchNode* node = FindInMemory(parts_.trie->root, requests[i].account, requests[i].path, known);
+        if (node != nullptr) in_memory[i] = ToValue(*node);
+      }
+      if (in_memory[i].has_value() || known) {
+        if (absl::Status s = RebuildBranch(requests[i], key, in_memory[i] ? &*in_memory[i] : nullptr); !s.ok()) {
+          return DamagedRow(NodeTable(requests[i].account), key, s);
+        }
+      } else {
+        wanted.emplace_back(std::move(key), i);
+      }
+    }
+    if (wanted.empty()) continue;
+    std::sort(wanted.begin(), wanted.end());
+    std::vector<std::string_view> keys;
+    for (const auto& [key, place] : wanted) keys.push_back(key);
+    std::vector<storage::Value> values(keys.size());
+    const Table table = of_accounts ? Table::kAccountNodes : Table::kSlotNodes;
+    if (absl::Status s = store_->kv->MultiGet(table, keys, values, true); !s.ok()) return s;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      std::optional<BranchValue> now;
+      if (values[i].has_value()) {
+        absl::StatusOr<BranchValue> decoded = DecodeBranchRecord(*values[i]);
+        if (!decoded.ok()) return DamagedRow(table, keys[i], decoded.status());
+        now = *std::move(decoded);
+      }
+      absl::Status s = RebuildBranch(requests[wanted[i].second], keys[i], now ? &*now : nullptr);
+      if (!s.ok()) return DamagedRow(table, keys[i], s);
+    }
+  }
+  return absl::OkStatus();
+}
+
+LeafRow ViewImpl::MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const {
+  LeafRow leaf;
+  leaf.key = key;
+  leaf.has_storage = account == nullptr && !row.empty() && SlimHasStorage(row);
+  return leaf;
+}
+
+absl::StatusOr<LeafRow> ViewImpl::LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const {
+  const Table table = account == nullptr ? Table::kAccounts : Table::kSlots;
+  const Bytes prefix = account == nullptr ? Bytes() : Bytes(account->view());
+  std::optional<std::pair<Hash, Bytes>> found;
+  if (key != nullptr) {
+    absl::StatusOr<std::optional<Bytes>> row = RowAt(table, prefix + Bytes(key->view()));
+    if (!row.ok()) return row.status();
+    if (row->has_value()) found.emplace(*key, **std::move(row));
+  } else {
+    const Bytes first = prefix + Bytes(path.packed.view());
+    const Bytes last = prefix + Bytes(path.LastKey().view());
+    absl::Status s = ScanRows(table, first, last, [&](BytesView k, BytesView v) {
+      found.emplace(Hash::FromView(k.substr(prefix.size())), Bytes(v));
+      return false;
+    });
+    if (!s.ok()) return s;
+  }
+  if (!found) {
+    return absl::DataLossError(absl::StrFormat("table %s has no row for the leaf below the path of %d nibbles of %s",
+                                               storage::TableName(table), path.size, ToHex(path.packed)));
+  }
+  LeafRow leaf = MakeLeafRow(account, found->first, found->second);
+  absl::StatusOr<Bytes> value = LeafValueOf(account, found->second);
+  if (!value.ok()) return DamagedRow(table, prefix + Bytes(found->first.view()), value.status());
+  leaf.value = *std::move(value);
+  return leaf;
+}
+
+// Answers -------------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<std::optional<Account>> ViewImpl::GetAccount(const Address& address) const {
+  const Hash key = Keccak256(address.view());
+  absl::StatusOr<std::optional<Bytes>> row = RowAt(Table::kAccounts, key.view());
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return std::optional<Account>();
+  absl::StatusOr<Account> account = DecodeSlimAccount(**row);
+  if (!account.ok()) return DamagedRow(Table::kAccounts, key.view(), account.status());
+  return std::optional<Account>(*account);
+}
+
+namespace {
+
+// Hashes inputs together; result[i] belongs to inputs[i].
+template <typename T>
+std::vector<Hash> HashAllOf(std::span<const T> inputs) {
+  std::vector<Hash> keys(inputs.size());
+  std::vector<KeccakJob> jobs;
+  jobs.reserve(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) jobs.push_back({inputs[i].view(), keys[i].bytes.data()});
+  Keccak256Batch(jobs);
+  return keys;
+}
+
+std::vector<size_t> SortedOrder(const std::vector<Hash>& keys) {
+  std::vector<size_t> order(keys.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return keys[a] < keys[b]; });
+  return order;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::optional<Account>>> ViewImpl::GetAccounts(std::span<const Address> addresses) const {
+  const std::vector<Hash> keys = HashAllOf(addresses);
+  const std::vector<size_t> order = SortedOrder(keys);
+  std::vector<BytesView> sorted;
+  for (size_t i : order) sorted.push_back(keys[i].view());
+  std::vector<std::optional<Bytes>> rows(keys.size());
+  if (absl::Status s = RowsAt(Table::kAccounts, sorted, rows); !s.ok()) return s;
+  std::vector<std::optional<Account>> accounts(addresses.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (!rows[i].has_value()) continue;
+    absl::StatusOr<Account> account = DecodeSlimAccount(*rows[i]);
+    if (!account.ok()) return DamagedRow(Table::kAccounts, sorted[i], account.status());
+    accounts[order[i]] = *account;
+  }
+  return accounts;
+}
+
+absl::StatusOr<std::vector<U256>> ViewImpl::GetStorage(const Address& address, std::span<const Hash> slots) const {
+  const Hash account = Keccak256(address.view());
+  const std::vector<Hash> hashed = HashAllOf(slots);
+  const std::vector<size_t> order = SortedOrder(hashed);
+  std::vector<Bytes> keys;
+  keys.reserve(slots.size());
+  for (size_t i : order) keys.push_back(Bytes(account.view()) + Bytes(hashed[i].view()));
+  const std::vector<BytesView> views(keys.begin(), keys.end());
+  std::vector<std::optional<Bytes>> rows(keys.size());
+  if (absl::Status s = RowsAt(Table::kSlots, views, rows); !s.ok()) return s;
+  std::vector<U256> values(slots.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (!rows[i].has_value()) continue;
+    absl::StatusOr<U256> value = U256::FromMinimal(*rows[i]);
+    if (!value.ok()) return DamagedRow(Table::kSlots, views[i], value.status());
+    values[order[i]] = *value;
+  }
+  return values;
+}
+
+absl::StatusOr<std::optional<Bytes>> ViewImpl::GetCode(const Hash& code_hash) const {
+  if (code_hash == kEmptyCodeHash) return std::optional<Bytes>(Bytes());
+  return RowAt(Table::kCode, code_hash.view());
+}
+
+namespace {
+
+// The smallest key after `key`, or nullopt behind the last.
+std::optional<Hash> Following(Hash key) {
+  for (size_t i = 32; i-- > 0;) {
+    if (++key.bytes[i] != 0) return key;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<Page<HashedAccount>> ViewImpl::ScanAccounts(const Hash& start, size_t limit) const {
+  Page<HashedAccount> page;
+  absl::Status bad;
+  Hash last_key;
+  last_key.bytes.fill(0xff);
+  bool more = false;
+  absl::Status s = ScanRows(Table::kAccounts, start.view(), last_key.view(), [&](BytesView key, BytesView row) {
+    if (page.items.size() == limit) {
+      more = true;
+      return false;
+    }
+    absl::StatusOr<Account> account = DecodeSlimAccount(row);
+    if (!account.ok()) {
+      bad = DamagedRow(Table::kAccounts, key, account.status());
+      return false;
+    }
+    page.items.push_back({Hash::FromView(key), *account});
+    return true;
+  });
+  if (!s.ok()) return s;
+  if (!bad.ok()) return bad;
+  if (more) page.next = page.items.empty() ? start : Following(page.items.back().key);
+  return page;
+}
+
+absl::StatusOr<Page<HashedSlot>> ViewImpl::ScanStorage(const Address& address, const Hash& start, size_t limit) const {
+  const Bytes prefix(Keccak256(address.view()).view());
+  Page<HashedSlot> page;
+  absl::Status bad;
+  Hash last_key;
+  last_key.bytes.fill(0xff);
+  bool more = false;
+  absl::Status s = ScanRows(Table::kSlots, prefix + Bytes(start.view()), prefix + Bytes(last_key.view()),
+                            [&](BytesView key, BytesView row) {
+                              if (page.items.size() == limit) {
+                                more = true;
+                                return false;
+                              }
+                              absl::StatusOr<U256> value = U256::FromMinimal(row);
+                              if (!value.ok()) {
+                                bad = DamagedRow(Table::kSlots, key, value.status());
+                                return false;
+                              }
+                              page.items.push_back({Hash::FromView(key.substr(32)), *value});
+                              return true;
+                            });
+  if (!s.ok()) return s;
+  if (!bad.ok()) return bad;
+  if (more) page.next = page.items.empty() ? start : Following(page.items.back().key);
+  return page;
+}
+
+}  // namespace mptd

@@ -1,0 +1,89 @@
+// StateView over the shared pieces of the engine. Internal to core/engine.
+//
+// A view is a sequence: a row's value is what the version index says for that sequence, else what the table has. A
+// branch is the node in memory, when the view has the trie of its own block; otherwise the newest branch known, taken
+// back by undo entries. A view below the window in memory first asks the history index on disk.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/engine/history_reader.h"
+#include "core/engine/state_store.h"
+#include "core/engine/state_view.h"
+#include "core/trie/branch_record.h"
+
+namespace mptd {
+
+// The branch at exactly `path` of a trie in memory. Null with `known`: there is none; null without: its row tells.
+const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const NibblePath& path, bool& known);
+
+class ViewImpl final : public StateView, public TrieSource {
+ public:
+  struct Parts {
+    uint64_t sequence = 0;
+    BlockInfo block;
+    std::shared_ptr<const TrieSnapshot> trie;
+    // Set for blocks before the window's first: their history is on disk up to and including the window's first block.
+    std::unique_ptr<HistoryReader> history;
+  };
+
+  // `parts.sequence` has been put among store->live_views by the caller.
+  ViewImpl(std::shared_ptr<StateStore> store, Parts parts);
+  ~ViewImpl() override;
+
+  // StateView
+  const BlockInfo& block() const override { return parts_.block; }
+  absl::StatusOr<std::optional<Account>> GetAccount(const Address& address) const override;
+  absl::StatusOr<std::vector<std::optional<Account>>> GetAccounts(std::span<const Address> addresses) const override;
+  absl::StatusOr<std::vector<U256>> GetStorage(const Address& address, std::span<const Hash> slots) const override;
+  absl::StatusOr<std::optional<Bytes>> GetCode(const Hash& code_hash) const override;
+  absl::StatusOr<AccountProof> GetProof(const Address& address, std::span<const Hash> slots) const override;
+  absl::StatusOr<MultiProof> GetMultiProof(std::span<const ProofTargetSpec> targets) const override;
+  absl::StatusOr<Page<HashedAccount>> ScanAccounts(const Hash& start, size_t limit) const override;
+  absl::StatusOr<Page<HashedSlot>> ScanStorage(const Address& address, const Hash& start, size_t limit) const override;
+  absl::StatusOr<Hash> ComputeRoot(std::span<const AccountChange> changes, bool keep_empty_accounts) const override;
+
+  // TrieSource
+  absl::Status LoadBranches(std::span<BranchRequest> requests) const override;
+  absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const override;
+
+  // Rows by hashed keys. nullopt: no such row.
+  absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;
+  // rows[i] is the row at keys[i]; keys ascending.
+  absl::Status RowsAt(storage::Table table, std::span<const BytesView> keys,
+                      std::span<std::optional<Bytes>> rows) const;
+
+  // Calls `each` for rows of this state with first <= key <= last in order, until it returns false.
+  using EachRow = std::function<bool(BytesView key, BytesView value)>;
+  absl::Status ScanRows(storage::Table table, BytesView first, BytesView last, const EachRow& each) const;
+
+  uint64_t sequence() const { return parts_.sequence; }
+  // The root of the account trie; kUnknown when it is to be loaded.
+  TrieRoot AccountRoot() const;
+
+ private:
+  // What the index says of a row at this view; nullopt when that is what the table has.
+  std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
+  // Rows in the range that may differ from the table: changed by blocks in memory or on disk.
+  std::vector<Bytes> ChangedKeys(storage::Table table, BytesView first, BytesView last, uint64_t flushed) const;
+  absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;
+  bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }
+  LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
+
+  const std::shared_ptr<StateStore> store_;
+  const Parts parts_;
+  const storage::EpochPin row_pin_;
+  const storage::EpochPin node_pin_;
+};
+
+// The key of a branch's row.
+void AppendNodeKey(Bytes& out, const Hash* account, const NibblePath& path);
+inline storage::Table NodeTable(const Hash* account) {
+  return account == nullptr ? storage::Table::kAccountNodes : storage::Table::kSlotNodes;
+}
+// The RLP value of a leaf from its flat row.
+absl::StatusOr<Bytes> LeafValueOf(const Hash* account, BytesView row);
+
+}  // namespace mptd

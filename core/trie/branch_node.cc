@@ -1,0 +1,20 @@
+#include "core/trie/branch_node.h"
+
+#include <new>
+
+namespace mptd {
+
+BranchNode* BranchNode::Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers) {
+  const auto children = static_cast<size_t>(std::popcount(shape.children));
+  const auto slots = static_cast<size_t>(std::popcount(pointers));
+  void* memory = ::operator new(sizeof(BranchNode) + 8 * slots + 32 * children + extension.size());
+  auto* node = new (memory) BranchNode{sequence, shape, pointers, static_cast<uint8_t>(extension.size()), 1};
+  for (size_t i = 0; i < slots; ++i) new (node->slots() + i) std::atomic<void*>(nullptr);
+  std::memset(node->refs(), 0, 32 * children);
+  if (!extension.empty()) std::memcpy(node->refs() + 32 * children, extension.data(), extension.size());
+  return node;
+}
+
+void BranchNode::Free(BranchNode* node) { ::operator delete(node); }
+
+}  // namespace mptd

@@ -1,0 +1,718 @@
+#include "core/trie/trie_update.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "absl/strings/str_format.h"
+#include "core/hex.h"
+#include "core/trie/branch_record.h"
+
+namespace mptd {
+namespace {
+
+// The operations whose key has `nibble` at `depth`, from the front of `ops`.
+std::span<LeafOp> TakeGroup(std::span<LeafOp>& ops, size_t depth) {
+  const uint8_t nibble = NibbleAt(ops.front().key->view(), depth);
+  size_t n = 1;
+  while (n < ops.size() && NibbleAt(ops[n].key->view(), depth) == nibble) ++n;
+  const std::span<LeafOp> group = ops.first(n);
+  ops = ops.subspan(n);
+  return group;
+}
+
+size_t MatchExtension(BytesView extension, const Hash& key, size_t depth) {
+  size_t n = 0;
+  while (n < extension.size() && NibbleAt(key.view(), depth + n) == static_cast<uint8_t>(extension[n])) ++n;
+  return n;
+}
+
+absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
+  Bytes nibbles;
+  for (size_t i = 0; i < path.size; ++i) nibbles.push_back("0123456789abcdef"[path.at(i)]);
+  return absl::DataLossError(absl::StrFormat(
+      "the trie %s has no row for the branch at path '%s' that its parent refers to; run `mptctl check`",
+      account == nullptr ? std::string("of accounts") : "of the storage of account " + ToHex(*account), nibbles));
+}
+
+// GCC 12 takes a function that only prefetches to be without effect and drops calls of it.
+[[gnu::always_inline]] inline void PrefetchNode(const BranchNode* node) {
+  const char* p = reinterpret_cast<const char*>(node);
+  __builtin_prefetch(p);
+  __builtin_prefetch(p + 64);
+  __builtin_prefetch(p + 128);
+}
+
+}  // namespace
+
+TrieUpdate::TrieUpdate(const TrieSource& source, uint64_t sequence, bool install)
+    : source_(source), sequence_(sequence), install_(install), branch_jobs_(65) {}
+
+TrieUpdate::~TrieUpdate() {
+  for (BranchNode* node : fresh_) {
+    if (node != nullptr) BranchNode::Free(node);
+  }
+  for (LeafNode* leaf : fresh_leaves_) delete leaf;
+  for (BranchNode* node : private_nodes_) {
+    // Children that were installed below a node of our own are nobody else's.
+    ForEachInMemory(
+        node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
+  }
+}
+
+TrieChanges::~TrieChanges() {
+  if (published) return;
+  for (BranchNode* node : fresh) BranchNode::Free(node);
+  for (LeafNode* leaf : fresh_leaves) delete leaf;
+  for (BranchNode* node : loaded_before) {
+    // Children that were installed below a root that was never linked itself are nobody else's.
+    ForEachInMemory(node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
+  }
+}
+
+// Loading
+// -----------------------------------------------------------------------------------------------------------------
+
+BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, BranchNode* loaded) {
+  if (install_ && parent != nullptr) {
+    void* expected = nullptr;
+    if (parent->pointer(nibble).compare_exchange_strong(expected, loaded, std::memory_order_acq_rel)) {
+      installed_bytes_ += loaded->bytes();
+      return loaded;
+    }
+    BranchNode::Free(loaded);
+    return static_cast<BranchNode*>(expected);
+  }
+  private_nodes_.insert(loaded);
+  if (parent != nullptr) private_children_[{parent, nibble}] = loaded;
+  return loaded;
+}
+
+absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,
+                                                const NibblePath& path) {
+  if (BranchNode* child = parent->child_branch(nibble)) return child;
+  if (!private_children_.empty()) {
+    const auto it = private_children_.find({parent, nibble});
+    if (it != private_children_.end()) return it->second;
+  }
+  TrieSource::BranchRequest request{account, path, nullptr};
+  if (absl::Status s = source_.LoadBranches({&request, 1}); !s.ok()) return s;
+  if (request.node == nullptr) return MissingBranch(account, path);
+  return Adopt(parent, nibble, request.node);
+}
+
+absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier>& frontier) {
+  std::vector<TrieSource::BranchRequest> requests;
+  std::vector<TrieJob*> waiting;
+  for (TrieJob& job : jobs) {
+    if (job.root.kind == TrieRoot::Kind::kLeaf && job.root.leaf != nullptr) {
+      for (LeafOp& op : job.ops) {
+        if (*op.key == job.root.leaf->key) op.leaf = job.root.leaf;
+      }
+    }
+    if (job.root.kind == TrieRoot::Kind::kEmpty || job.root.kind == TrieRoot::Kind::kLeaf) continue;
+    if (job.root.node == nullptr) {
+      requests.push_back({job.account, NibblePath{}, nullptr});
+      waiting.push_back(&job);
+    }
+  }
+  if (!requests.empty()) {
+    if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      TrieRoot& root = waiting[i]->root;
+      if (requests[i].node == nullptr && root.kind == TrieRoot::Kind::kBranch) {
+        return MissingBranch(waiting[i]->account, NibblePath{});
+      }
+      root.kind = requests[i].node == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
+      root.node = requests[i].node;
+      if (root.node != nullptr) private_nodes_.insert(root.node);
+    }
+  }
+  for (TrieJob& job : jobs) {
+    if (job.root.kind == TrieRoot::Kind::kBranch) frontier.push_back({job.account, job.root.node, 0, job.ops});
+  }
+  return absl::OkStatus();
+}
+
+void TrieUpdate::Descend(const Frontier& at, std::vector<Frontier>& next, std::vector<Frontier>& missing,
+                         std::vector<std::pair<BranchNode*, int>>& slots) {
+  const BytesView extension = at.node->extension();
+  at.node->MarkUsed();
+  Ops ops = at.ops;
+  const size_t depth = at.depth + extension.size();
+  while (!ops.empty()) {
+    if (MatchExtension(extension, *ops.front().key, at.depth) < extension.size()) {
+      ops = ops.subspan(1);
+      continue;
+    }
+    const Ops rest = ops;
+    Ops group = TakeGroup(ops, depth);
+    // A group may begin inside the extension's match and still contain only keys that match it: they share the nibble.
+    const int nibble = NibbleAt(rest.front().key->view(), depth);
+    while (!group.empty() && MatchExtension(extension, *group.back().key, at.depth) < extension.size()) {
+      group = group.first(group.size() - 1);
+    }
+    if (!at.node->has(nibble)) continue;
+    if (at.node->is_branch(nibble)) {
+      if (BranchNode* child = at.node->child_branch(nibble)) {
+        PrefetchNode(child);
+        next.push_back({at.account, child, depth + 1, group});
+      } else {
+        missing.push_back({at.account, nullptr, depth + 1, group});
+        slots.emplace_back(at.node, nibble);
+      }
+    } else if (at.node->has_pointer(nibble)) {
+      LeafNode* leaf = at.node->child_leaf(nibble);
+      if (leaf == nullptr) continue;
+      for (LeafOp& op : group) {
+        if (*op.key == leaf->key) op.leaf = leaf;
+      }
+    }
+  }
+}
+
+absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
+  std::vector<Frontier> next;
+  std::vector<Frontier> missing;
+  std::vector<std::pair<BranchNode*, int>> slots;
+  std::vector<TrieSource::BranchRequest> requests;
+  while (!frontier.empty()) {
+    next.clear();
+    missing.clear();
+    slots.clear();
+    for (const Frontier& at : frontier) Descend(at, next, missing, slots);
+    if (!missing.empty()) {
+      requests.clear();
+      for (const Frontier& m : missing) {
+        requests.push_back({m.account, NibblePath::PrefixOf(*m.ops.front().key, m.depth), nullptr});
+      }
+      if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
+      for (size_t i = 0; i < missing.size(); ++i) {
+        if (requests[i].node == nullptr) return MissingBranch(missing[i].account, requests[i].path);
+        missing[i].node = Adopt(slots[i].first, slots[i].second, requests[i].node);
+        next.push_back(missing[i]);
+      }
+    }
+    frontier.swap(next);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrieUpdate::Prepare(std::span<TrieJob> jobs) {
+  std::vector<Frontier> frontier;
+  if (absl::Status s = LoadRoots(jobs, frontier); !s.ok()) return s;
+  return PrepareLevels(std::move(frontier));
+}
+
+absl::Status TrieUpdate::PrepareChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups) {
+  std::vector<Frontier> frontier;
+  for (ChildGroup& group : groups) frontier.push_back({account, root, 0, group.ops});
+  return PrepareLevels(std::move(frontier));
+}
+
+// The recursion
+// -----------------------------------------------------------------------------------------------------------
+
+uint32_t TrieUpdate::AddLeaf(const LeafOp& op) {
+  LeafNode* node = op.leaf;
+  if (!op.exists || op.storage_changed) {
+    // The handle keeps what the tables do not tell before the next flush: a new key, a new root of storage.
+    node = new LeafNode{*op.key, op.storage_root == nullptr ? kNoBranch : op.storage_root};
+    fresh_leaves_.push_back(node);
+    if (op.leaf != nullptr) replaced_leaves_.push_back(op.leaf);
+  }
+  leaves_.push_back({op.key, op.value, node, op.has_storage});
+  return static_cast<uint32_t>(leaves_.size() - 1);
+}
+
+absl::StatusOr<uint32_t> TrieUpdate::FetchLeaf(const NibblePath& path, const Hash* key, LeafNode* node) {
+  absl::StatusOr<LeafRow> row = source_.LeafBelow(account_, path, key);
+  if (!row.ok()) return row.status();
+  fetched_.push_back(*std::move(row));
+  const LeafRow& leaf = fetched_.back();
+  leaves_.push_back({&leaf.key, leaf.value, node, leaf.has_storage});
+  return static_cast<uint32_t>(leaves_.size() - 1);
+}
+
+TrieUpdate::Child TrieUpdate::CleanChild(const BranchNode* node, int nibble) const {
+  Child child;
+  child.kind = Child::Kind::kClean;
+  child.is_branch = node->is_branch(nibble);
+  child.embedded = node->is_embedded(nibble);
+  child.storage = node->has_storage(nibble);
+  child.ref = node->ref(nibble);
+  child.pointer = node->has_pointer(nibble) ? node->pointer(nibble).load(std::memory_order_acquire) : nullptr;
+  return child;
+}
+
+void TrieUpdate::RecordChange(size_t depth, const Hash& along, BranchNode* before, BranchNode* after) {
+  changes_.push_back({account_, NibblePath::PrefixOf(along, depth), before, after});
+}
+
+void TrieUpdate::AddTarget(const Child& child, size_t depth, Target target) {
+  if (child.kind == Child::Kind::kLeaf) {
+    leaf_jobs_.push_back({child.index, static_cast<uint8_t>(depth), target});
+  } else if (child.kind == Child::Kind::kBranch) {
+    branch_jobs_[depth].push_back({child.index, target});
+  }
+}
+
+TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along,
+                                         BranchNode* row_before) {
+  BranchShape shape;
+  unsigned pointers = 0;
+  unsigned children = 0, branches = 0, embedded = 0, storage = 0;
+  for (unsigned i = 0; i < 16; ++i) {
+    const Child& kid = kids[i];
+    const unsigned bit = 1u << i;
+    switch (kid.kind) {
+      case Child::Kind::kEmpty:
+        continue;
+      case Child::Kind::kClean:
+        if (kid.is_branch) branches |= bit;
+        if (kid.embedded) embedded |= bit;
+        if (kid.storage) storage |= bit;
+        if (kid.is_branch || kid.pointer != nullptr) pointers |= bit;
+        break;
+      case Child::Kind::kLeaf:
+        if (leaves_[kid.index].storage) storage |= bit;
+        if (leaves_[kid.index].node != nullptr) pointers |= bit;
+        break;
+      case Child::Kind::kBranch:
+        branches |= bit;
+        pointers |= bit;
+        break;
+    }
+    children |= bit;
+  }
+  shape.children = static_cast<uint16_t>(children);
+  shape.branches = static_cast<uint16_t>(branches);
+  shape.embedded = static_cast<uint16_t>(embedded);
+  shape.storage = static_cast<uint16_t>(storage);
+  BranchNode* node = BranchNode::Make(sequence_, extension, shape, static_cast<uint16_t>(pointers));
+  const auto index = static_cast<uint32_t>(fresh_.size());
+  fresh_.push_back(node);
+  const size_t child_depth = depth + extension.size() + 1;
+  for (int i = 0; i < 16; ++i) {
+    const Child& kid = kids[static_cast<size_t>(i)];
+    void* pointer = kid.pointer;
+    if (kid.kind == Child::Kind::kEmpty) continue;
+    if (kid.kind == Child::Kind::kClean) {
+      std::memcpy(node->ref(i), kid.ref, RefSize(kid.embedded, kid.ref));
+    } else {
+      AddTarget(kid, child_depth, Target{nullptr, index, i});
+      pointer = kid.kind == Child::Kind::kLeaf ? static_cast<void*>(leaves_[kid.index].node) : fresh_[kid.index];
+    }
+    if (node->has_pointer(i)) node->pointer(i).store(pointer, std::memory_order_relaxed);
+  }
+  RecordChange(depth, along, row_before, node);
+  Child child;
+  child.kind = Child::Kind::kBranch;
+  child.index = index;
+  child.change = static_cast<uint32_t>(changes_.size() - 1);
+  return child;
+}
+
+// A new branch, not hashed yet, moves up: the same with a longer extension.
+TrieUpdate::Child TrieUpdate::Lengthen(const Child& child, BytesView extension, size_t depth, const Hash& along,
+                                       BranchNode* row_before) {
+  BranchNode* old = fresh_[child.index];
+  Bytes longer(extension);
+  longer.append(old->extension());
+  BranchNode* node = BranchNode::Make(sequence_, longer, old->shape, old->pointers);
+  for (int i = 0; i < 16; ++i) {
+    if (old->has(i)) std::memcpy(node->ref(i), old->ref(i), 32);
+    if (old->has_pointer(i)) {
+      node->pointer(i).store(old->pointer(i).load(std::memory_order_relaxed), std::memory_order_relaxed);
+    }
+  }
+  BranchNode::Free(old);
+  fresh_[child.index] = node;
+  changes_[child.change].after = nullptr;
+  RecordChange(depth, along, row_before, node);
+  Child moved = child;
+  moved.change = static_cast<uint32_t>(changes_.size() - 1);
+  return moved;
+}
+
+// Leaves, sorted by key, that share `depth` nibbles, into a position where there was nothing.
+TrieUpdate::Child TrieUpdate::Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth) {
+  Child child;
+  if (begin == end) return child;
+  if (end - begin == 1) {
+    child.kind = Child::Kind::kLeaf;
+    child.index = leaves[begin];
+    return child;
+  }
+  const Hash& first = *leaves_[leaves[begin]].key;
+  const size_t shared = CommonNibbles(first, *leaves_[leaves[end - 1]].key);
+  Bytes extension;
+  for (size_t i = depth; i < shared; ++i) extension.push_back(static_cast<char>(NibbleAt(first.view(), i)));
+  Kids kids;
+  for (size_t i = begin; i < end;) {
+    const uint8_t nibble = NibbleAt(leaves_[leaves[i]].key->view(), shared);
+    size_t j = i + 1;
+    while (j < end && NibbleAt(leaves_[leaves[j]].key->view(), shared) == nibble) ++j;
+    kids[nibble] = Build(leaves, i, j, shared + 1);
+    i = j;
+  }
+  return MakeBranch(extension, kids, depth, first, nullptr);
+}
+
+absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops) {
+  const NibblePath path = NibblePath::PrefixOf(*ops.front().key, depth);
+  if (node->has(nibble) && node->is_branch(nibble)) {
+    absl::StatusOr<BranchNode*> child = Resolve(account_, node, nibble, path);
+    if (!child.ok()) return child.status();
+    return UpdateBranch(*child, 0, depth, *ops.front().key, ops, *child);
+  }
+  std::vector<uint32_t> leaves;
+  leaves.reserve(ops.size() + 1);
+  bool has_other_leaf = node->has(nibble);
+  for (const LeafOp& op : ops) {
+    if (op.exists) has_other_leaf = false;  // the leaf that is there is this key's
+    if (!op.value.empty()) {
+      leaves.push_back(AddLeaf(op));
+    } else if (op.leaf != nullptr) {
+      replaced_leaves_.push_back(op.leaf);
+    }
+  }
+  if (has_other_leaf) {
+    LeafNode* handle = node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr;
+    absl::StatusOr<uint32_t> other = FetchLeaf(path, handle == nullptr ? nullptr : &handle->key, handle);
+    if (!other.ok()) return other.status();
+    const auto after = std::upper_bound(leaves.begin(), leaves.end(), *other,
+                                        [&](uint32_t a, uint32_t b) { return *leaves_[a].key < *leaves_[b].key; });
+    leaves.insert(after, *other);
+  }
+  return Build(leaves, 0, leaves.size(), depth);
+}
+
+absl::StatusOr<TrieUpdate::Child> TrieUpdate::SplitExtension(const BranchNode* node, size_t skip, size_t shared,
+                                                             size_t depth, const Hash& along, Ops ops,
+                                                             BranchNode* row_before) {
+  const BytesView extension = node->extension().substr(skip);
+  const auto old_nibble = static_cast<uint8_t>(extension[shared]);
+  NibblePath moved = NibblePath::PrefixOf(along, depth);
+  moved.Append(extension.substr(0, shared + 1));
+  Kids kids;
+  Ops rest = ops;
+  Ops below_old;
+  while (!rest.empty()) {
+    const uint8_t nibble = NibbleAt(rest.front().key->view(), depth + shared);
+    const Ops group = TakeGroup(rest, depth + shared);
+    if (nibble == old_nibble) {
+      below_old = group;
+      continue;
+    }
+    std::vector<uint32_t> leaves;
+    for (const LeafOp& op : group) leaves.push_back(AddLeaf(op));
+    kids[nibble] = Build(leaves, 0, leaves.size(), depth + shared + 1);
+  }
+  absl::StatusOr<Child> old =
+      UpdateBranch(node, skip + shared + 1, depth + shared + 1, moved.packed, below_old, nullptr);
+  if (!old.ok()) return old.status();
+  kids[old_nibble] = *old;
+  return Finish(nullptr, extension.substr(0, shared), kids, depth, along, row_before);
+}
+
+absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateBranch(const BranchNode* node, size_t skip, size_t depth,
+                                                           const Hash& along, Ops ops, BranchNode* row_before) {
+  const BytesView extension = node->extension().substr(skip);
+  if (!ops.empty()) {
+    const size_t shared =
+        std::min(MatchExtension(extension, *ops.front().key, depth), MatchExtension(extension, *ops.back().key, depth));
+    if (shared < extension.size()) return SplitExtension(node, skip, shared, depth, along, ops, row_before);
+  }
+  const size_t at = depth + extension.size();
+  Kids kids;
+  for (int i = 0; i < 16; ++i) {
+    if (node->has(i)) kids[static_cast<size_t>(i)] = CleanChild(node, i);
+  }
+  while (!ops.empty()) {
+    const uint8_t nibble = NibbleAt(ops.front().key->view(), at);
+    const Ops group = TakeGroup(ops, at);
+    absl::StatusOr<Child> child = UpdateChild(node, nibble, at + 1, group);
+    if (!child.ok()) return child.status();
+    kids[nibble] = *child;
+  }
+  return Finish(node, extension, kids, depth, along, row_before);
+}
+
+absl::StatusOr<TrieUpdate::Child> TrieUpdate::Finish(const BranchNode* node, BytesView extension, Kids& kids,
+                                                     size_t depth, const Hash& along, BranchNode* row_before) {
+  int count = 0;
+  int last = 0;
+  for (int i = 0; i < 16; ++i) {
+    if (kids[static_cast<size_t>(i)].kind == Child::Kind::kEmpty) continue;
+    ++count;
+    last = i;
+  }
+  if (count >= 2) return MakeBranch(extension, kids, depth, along, row_before);
+  if (count == 1) return Collapse(node, extension, kids, last, depth, along, row_before);
+  if (row_before != nullptr) RecordChange(depth, along, row_before, nullptr);
+  return Child{};
+}
+
+// A branch with one child left gives way to that child.
+absl::StatusOr<TrieUpdate::Child> TrieUpdate::Collapse(const BranchNode* node, BytesView extension, Kids& kids,
+                                                       int nibble, size_t depth, const Hash& along,
+                                                       BranchNode* row_before) {
+  const Child& kid = kids[static_cast<size_t>(nibble)];
+  Bytes longer(extension);
+  longer.push_back(static_cast<char>(nibble));
+  NibblePath path = NibblePath::PrefixOf(along, depth);
+  path.Append(longer);
+  if (kid.kind == Child::Kind::kBranch) return Lengthen(kid, longer, depth, along, row_before);
+  if (kid.kind == Child::Kind::kClean && kid.is_branch) {
+    absl::StatusOr<BranchNode*> below = Resolve(account_, node, nibble, path);
+    if (!below.ok()) return below.status();
+    changes_.push_back({account_, path, *below, nullptr});
+    longer.append((*below)->extension());
+    Kids grandkids;
+    for (int i = 0; i < 16; ++i) {
+      if ((*below)->has(i)) grandkids[static_cast<size_t>(i)] = CleanChild(*below, i);
+    }
+    return MakeBranch(longer, grandkids, depth, along, row_before);
+  }
+  if (row_before != nullptr) RecordChange(depth, along, row_before, nullptr);
+  if (kid.kind == Child::Kind::kLeaf) return kid;
+  auto* handle = static_cast<LeafNode*>(kid.pointer);
+  absl::StatusOr<uint32_t> leaf = FetchLeaf(path, handle == nullptr ? nullptr : &handle->key, handle);
+  if (!leaf.ok()) return leaf.status();
+  Child child;
+  child.kind = Child::Kind::kLeaf;
+  child.index = *leaf;
+  return child;
+}
+
+// Nobody holds the handle of a storage trie's only leaf; `first_fresh` is where this trie's new handles begin.
+void TrieUpdate::DropHandle(PendingLeaf& leaf, size_t first_fresh) {
+  if (leaf.node == nullptr) return;
+  const auto begin = fresh_leaves_.begin() + static_cast<ptrdiff_t>(first_fresh);
+  const auto fresh = std::find(begin, fresh_leaves_.end(), leaf.node);
+  if (fresh == fresh_leaves_.end()) {
+    replaced_leaves_.push_back(leaf.node);
+  } else {
+    delete leaf.node;
+    fresh_leaves_.erase(fresh);
+  }
+  leaf.node = nullptr;
+}
+
+absl::Status TrieUpdate::Apply(TrieJob& job) {
+  account_ = job.account;
+  const size_t first_fresh = fresh_leaves_.size();
+  Child root;
+  if (job.root.kind == TrieRoot::Kind::kBranch) {
+    absl::StatusOr<Child> updated = UpdateBranch(job.root.node, 0, 0, *job.ops.front().key, job.ops, job.root.node);
+    if (!updated.ok()) return updated.status();
+    root = *updated;
+  } else {
+    std::vector<uint32_t> leaves;
+    bool other = job.root.kind == TrieRoot::Kind::kLeaf;
+    for (const LeafOp& op : job.ops) {
+      if (op.exists) other = false;
+      if (!op.value.empty()) {
+        leaves.push_back(AddLeaf(op));
+      } else if (op.leaf != nullptr) {
+        replaced_leaves_.push_back(op.leaf);
+      }
+    }
+    if (other) {
+      LeafNode* handle = job.root.leaf;
+      absl::StatusOr<uint32_t> leaf = FetchLeaf(NibblePath{}, handle == nullptr ? nullptr : &handle->key, handle);
+      if (!leaf.ok()) return leaf.status();
+      const auto after = std::upper_bound(leaves.begin(), leaves.end(), *leaf,
+                                          [&](uint32_t a, uint32_t b) { return *leaves_[a].key < *leaves_[b].key; });
+      leaves.insert(after, *leaf);
+    }
+    root = Build(leaves, 0, leaves.size(), 0);
+  }
+  job.ref.always_hash = true;
+  AddTarget(root, 0, Target{&job.ref, 0, 0});
+  switch (root.kind) {
+    case Child::Kind::kBranch:
+      job.new_root = {TrieRoot::Kind::kBranch, fresh_[root.index]};
+      break;
+    case Child::Kind::kLeaf:
+      if (account_ != nullptr) DropHandle(leaves_[root.index], first_fresh);
+      job.new_root = {TrieRoot::Kind::kLeaf, nullptr, leaves_[root.index].node};
+      break;
+    default:
+      job.new_root = {};
+      job.ref.ref = kEmptyRoot.bytes;
+  }
+  return absl::OkStatus();
+}
+
+// One trie in parts
+// --------------------------------------------------------------------------------------------------------
+
+absl::Status TrieUpdate::ApplyChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups) {
+  account_ = account;
+  for (ChildGroup& group : groups) {
+    absl::StatusOr<Child> child = UpdateChild(root, group.nibble, 1, group.ops);
+    if (!child.ok()) return child.status();
+    AddTarget(*child, 1, Target{&group.ref, 0, 0});
+    detached_.push_back(*child);
+  }
+  return absl::OkStatus();
+}
+
+void TrieUpdate::TakeChildren(std::span<ChildGroup> groups) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const Child& child = detached_[i];
+    ChildGroup& group = groups[i];
+    group.present = child.kind != Child::Kind::kEmpty;
+    group.is_branch = child.kind == Child::Kind::kBranch;
+    if (child.kind == Child::Kind::kBranch) {
+      group.pointer = fresh_[child.index];
+    } else if (child.kind == Child::Kind::kLeaf) {
+      group.pointer = leaves_[child.index].node;
+      group.storage = leaves_[child.index].storage;
+    }
+  }
+}
+
+bool TrieUpdate::Combine(TrieJob& job, std::span<const ChildGroup> groups) {
+  BranchNode* root = job.root.node;
+  Kids kids;
+  for (int i = 0; i < 16; ++i) {
+    if (root->has(i)) kids[static_cast<size_t>(i)] = CleanChild(root, i);
+  }
+  for (const ChildGroup& group : groups) {
+    Child& kid = kids[static_cast<size_t>(group.nibble)];
+    kid = Child{};
+    if (!group.present) continue;
+    kid.kind = Child::Kind::kClean;
+    kid.is_branch = group.is_branch;
+    kid.embedded = group.ref.embedded;
+    kid.storage = group.storage;
+    kid.ref = group.ref.ref.data();
+    kid.pointer = group.pointer;
+  }
+  if (std::count_if(kids.begin(), kids.end(), [](const Child& k) { return k.kind != Child::Kind::kEmpty; }) < 2) {
+    return false;
+  }
+  account_ = job.account;
+  const Child made = MakeBranch({}, kids, 0, *job.ops.front().key, root);
+  job.ref.always_hash = true;
+  AddTarget(made, 0, Target{&job.ref, 0, 0});
+  job.new_root = {TrieRoot::Kind::kBranch, fresh_[made.index]};
+  return true;
+}
+
+// Hashing
+// -----------------------------------------------------------------------------------------------------------------
+
+void TrieUpdate::Deliver(const Target& target, BytesView encoded, std::vector<KeccakJob>& batch) {
+  ++nodes_hashed_;
+  const bool embed = encoded.size() < 32 && (target.out == nullptr || !target.out->always_hash);
+  uint8_t* ref = nullptr;
+  if (target.out != nullptr) {
+    target.out->embedded = embed;
+    ref = target.out->ref.data();
+  } else {
+    BranchNode* parent = fresh_[target.parent];
+    if (embed) parent->shape.embedded = static_cast<uint16_t>(parent->shape.embedded | 1u << target.nibble);
+    ref = parent->ref(target.nibble);
+  }
+  if (embed) {
+    std::memcpy(ref, encoded.data(), encoded.size());
+  } else {
+    permutations_ += KeccakBlocks(encoded.size());
+    batch.push_back({encoded, ref});
+  }
+}
+
+void TrieUpdate::HashLeaves() {
+  scratch_.clear();
+  std::vector<size_t> ends;
+  ends.reserve(leaf_jobs_.size());
+  for (const LeafHashJob& job : leaf_jobs_) {
+    const PendingLeaf& leaf = leaves_[job.leaf];
+    AppendLeafRlp(scratch_, *leaf.key, job.depth, leaf.value);
+    ends.push_back(scratch_.size());
+  }
+  std::vector<KeccakJob> batch;
+  batch.reserve(leaf_jobs_.size());
+  size_t begin = 0;
+  for (size_t i = 0; i < leaf_jobs_.size(); ++i) {
+    Deliver(leaf_jobs_[i].target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
+    begin = ends[i];
+  }
+  Keccak256Batch(batch);
+  leaf_jobs_.clear();
+}
+
+void TrieUpdate::HashBranches(std::vector<BranchHashJob>& jobs) {
+  scratch_.clear();
+  std::vector<size_t> ends;
+  ends.reserve(jobs.size());
+  for (const BranchHashJob& job : jobs) {
+    AppendBranchRlp(scratch_, *fresh_[job.fresh]);
+    ends.push_back(scratch_.size());
+  }
+  std::vector<KeccakJob> batch;
+  batch.reserve(jobs.size());
+  // Branches below an extension are hashed for the extension's sake, whose own hash is what the parent wants.
+  std::vector<std::pair<const BranchHashJob*, RefOut>> extended;
+  for (const BranchHashJob& job : jobs) {
+    if (fresh_[job.fresh]->extension_size != 0) extended.emplace_back(&job, RefOut{});
+  }
+  size_t begin = 0;
+  size_t next_extended = 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const BytesView encoded = BytesView(scratch_).substr(begin, ends[i] - begin);
+    begin = ends[i];
+    if (fresh_[jobs[i].fresh]->extension_size != 0) {
+      Deliver(Target{&extended[next_extended++].second, 0, 0}, encoded, batch);
+    } else {
+      Deliver(jobs[i].target, encoded, batch);
+    }
+  }
+  Keccak256Batch(batch);
+  if (!extended.empty()) {
+    scratch_.clear();
+    ends.clear();
+    batch.clear();
+    for (const auto& [job, inner] : extended) {
+      AppendExtensionRlp(scratch_, fresh_[job->fresh]->extension(), RefView(inner.embedded, inner.ref.data()),
+                         inner.embedded);
+      ends.push_back(scratch_.size());
+    }
+    begin = 0;
+    for (size_t i = 0; i < extended.size(); ++i) {
+      Deliver(extended[i].first->target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
+      begin = ends[i];
+    }
+    Keccak256Batch(batch);
+  }
+  jobs.clear();
+}
+
+absl::Status TrieUpdate::HashAll() {
+  HashLeaves();
+  for (size_t depth = branch_jobs_.size(); depth-- > 0;) {
+    if (!branch_jobs_[depth].empty()) HashBranches(branch_jobs_[depth]);
+  }
+  return absl::OkStatus();
+}
+
+void TrieUpdate::Commit(TrieChanges& out) {
+  for (const NodeChange& change : changes_) {
+    if (change.before == nullptr && change.after == nullptr) continue;
+    if (private_nodes_.erase(change.before) != 0) out.loaded_before.push_back(change.before);
+    out.nodes.push_back(change);
+  }
+  out.replaced_leaves.insert(out.replaced_leaves.end(), replaced_leaves_.begin(), replaced_leaves_.end());
+  out.nodes_hashed += nodes_hashed_;
+  out.permutations += permutations_;
+  out.installed_bytes += installed_bytes_;
+  out.fresh.insert(out.fresh.end(), fresh_.begin(), fresh_.end());
+  out.fresh_leaves.insert(out.fresh_leaves.end(), fresh_leaves_.begin(), fresh_leaves_.end());
+  fresh_.clear();
+  fresh_leaves_.clear();
+}
+
+}  // namespace mptd

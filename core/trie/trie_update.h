@@ -1,0 +1,257 @@
+// Sorted changes of keys applied to tries, and the new nodes hashed.
+//
+// A TrieUpdate belongs to one thread and one transition. It copies the nodes on the changed paths and never touches a
+// published one (but to install a child that it has loaded, where allowed). Independent parts of a transition use a
+// TrieUpdate each, side by side. Until Commit the new nodes are its own and go away with it.
+//
+// The order of work: Prepare loads the nodes on all paths, level by level, many rows at once; Apply rebuilds one trie's
+// paths from sorted operations; HashAll computes the references of all new nodes of all tries, bottom-up, in SIMD
+// lanes.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/keccak.h"
+#include "core/trie/branch_node.h"
+#include "core/trie/nibble_path.h"
+#include "core/types.h"
+
+namespace mptd {
+
+// A leaf as a trie holds it.
+struct LeafRow {
+  Hash key;
+  Bytes value;  // the RLP that is the leaf's value
+  bool has_storage = false;
+};
+
+// Where nodes and leaves come from that are not in memory: one state, at one block. Called by any thread.
+class TrieSource {
+ public:
+  // `account` is the hashed address whose storage trie is meant, or null for the account trie.
+  struct BranchRequest {
+    const Hash* account = nullptr;
+    NibblePath path;
+    BranchNode* node = nullptr;  // the answer: a new node that the caller owns, or null when there is no such branch
+  };
+
+  virtual ~TrieSource() = default;
+  virtual absl::Status LoadBranches(std::span<BranchRequest> requests) const = 0;
+  // The only leaf whose key begins with `path`; `key`, when not null, is its key.
+  virtual absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const = 0;
+};
+
+// One key's change.
+struct LeafOp {
+  const Hash* key = nullptr;
+  BytesView value;           // the leaf's new RLP value; empty removes the key
+  bool exists = false;       // the key is in the trie now; removals only of such
+  bool has_storage = false;  // of the new account
+  bool storage_changed = false;
+  BranchNode* storage_root = nullptr;  // the new one, where storage_changed
+  LeafNode* leaf = nullptr;            // found by Prepare: the handle of the present leaf
+};
+
+// What is known of a trie's root.
+struct TrieRoot {
+  enum class Kind : uint8_t {
+    kEmpty,
+    kLeaf,     // a single key
+    kBranch,   // `node`, or to be loaded when null
+    kUnknown,  // kLeaf or kBranch: to be found out by loading
+  };
+  Kind kind = Kind::kEmpty;
+  BranchNode* node = nullptr;
+  LeafNode* leaf = nullptr;  // kLeaf: its handle, when there is one, as a branch would hold it
+};
+
+// A reference computed for someone outside the nodes: a trie's root, or a child of a root that is put together later.
+struct RefOut {
+  std::array<uint8_t, 32> ref{};
+  bool embedded = false;
+  bool always_hash = false;  // a root is hashed however short it is
+
+  Hash hash() const { return Hash{ref}; }
+};
+
+// One trie to change.
+struct TrieJob {
+  const Hash* account = nullptr;
+  TrieRoot root;
+  std::span<LeafOp> ops;  // sorted by key, each key once, all of them changing something
+
+  // The result: `new_root`, and after HashAll its hash.
+  TrieRoot new_root;
+  RefOut ref;
+};
+
+// One row of branches before and after. Either may be null, not both.
+struct NodeChange {
+  const Hash* account;
+  NibblePath path;
+  BranchNode* before;
+  BranchNode* after;
+};
+
+// Everything that a transition has made of tries. It owns the new nodes until they are published; then it owns nothing,
+// and whoever has published it retires the `before` nodes and the replaced leaves.
+struct TrieChanges {
+  TrieChanges() = default;
+  ~TrieChanges();
+  TrieChanges(const TrieChanges&) = delete;
+  TrieChanges& operator=(const TrieChanges&) = delete;
+
+  std::vector<NodeChange> nodes;
+  std::vector<LeafNode*> replaced_leaves;
+  uint64_t nodes_hashed = 0;
+  uint64_t permutations = 0;
+  size_t installed_bytes = 0;  // of nodes that were loaded and linked into the trie
+
+  bool published = false;
+  std::vector<BranchNode*> fresh;
+  std::vector<LeafNode*> fresh_leaves;
+  std::vector<BranchNode*> loaded_before;  // `before` nodes that had never been linked into a trie
+};
+
+class TrieUpdate {
+ public:
+  // With `install`, loaded nodes are linked into the published trie; only for the writer.
+  TrieUpdate(const TrieSource& source, uint64_t sequence, bool install);
+  ~TrieUpdate();
+  TrieUpdate(const TrieUpdate&) = delete;
+  TrieUpdate& operator=(const TrieUpdate&) = delete;
+
+  absl::Status Prepare(std::span<TrieJob> jobs);
+  absl::Status Apply(TrieJob& job);
+  absl::Status HashAll();
+
+  // For splitting one large trie among threads: the same for some of the children of a branch root without extension.
+  // `groups` are (nibble, operations below it). ApplyChildren, then HashAll, then TakeChildren; Combine, on another
+  // TrieUpdate, makes the root of all parts. False when the parts do not make a branch: then the job is to be applied
+  // whole.
+  struct ChildGroup {
+    int nibble = 0;
+    std::span<LeafOp> ops;
+    // The result.
+    bool present = false;
+    bool is_branch = false;
+    bool storage = false;
+    void* pointer = nullptr;
+    RefOut ref;
+  };
+  absl::Status PrepareChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups);
+  absl::Status ApplyChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups);
+  void TakeChildren(std::span<ChildGroup> groups);
+  bool Combine(TrieJob& job, std::span<const ChildGroup> groups);
+
+  // Gives everything made to the caller, who publishes it.
+  void Commit(TrieChanges& out);
+
+ private:
+  struct Child {
+    enum class Kind : uint8_t { kEmpty, kClean, kLeaf, kBranch };
+    Kind kind = Kind::kEmpty;
+    // kClean: not changed, or hashed already.
+    bool is_branch = false;
+    bool embedded = false;
+    bool storage = false;
+    const uint8_t* ref = nullptr;
+    void* pointer = nullptr;
+    // kLeaf: index into leaves_; kBranch: index into fresh_. Their references are still to be computed.
+    uint32_t index = 0;
+    uint32_t change = 0;  // kBranch: its entry in changes_
+  };
+  struct PendingLeaf {
+    const Hash* key;
+    BytesView value;
+    LeafNode* node;
+    bool storage;
+  };
+  struct Target {
+    RefOut* out = nullptr;  // or:
+    uint32_t parent = 0;    // index into fresh_
+    int nibble = 0;
+  };
+  struct LeafHashJob {
+    uint32_t leaf;
+    uint8_t depth;
+    Target target;
+  };
+  struct BranchHashJob {
+    uint32_t fresh;
+    Target target;
+  };
+  using Kids = std::array<Child, 16>;
+  using Ops = std::span<LeafOp>;
+
+  struct Frontier {
+    const Hash* account;
+    BranchNode* node;
+    size_t depth;
+    Ops ops;
+  };
+
+  absl::Status LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier>& frontier);
+  absl::Status PrepareLevels(std::vector<Frontier> frontier);
+  void Descend(const Frontier& at, std::vector<Frontier>& next, std::vector<Frontier>& missing,
+               std::vector<std::pair<BranchNode*, int>>& slots);
+  absl::StatusOr<BranchNode*> Resolve(const Hash* account, const BranchNode* parent, int nibble,
+                                      const NibblePath& path);
+  BranchNode* Adopt(const BranchNode* parent, int nibble, BranchNode* loaded);
+
+  // The recursion. `along` is any key that begins with the path of the position, `depth` its length.
+  absl::StatusOr<Child> UpdateBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along, Ops ops,
+                                     BranchNode* row_before);
+  absl::StatusOr<Child> SplitExtension(const BranchNode* node, size_t skip, size_t shared, size_t depth,
+                                       const Hash& along, Ops ops, BranchNode* row_before);
+  absl::StatusOr<Child> UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops);
+  Child Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth);
+  absl::StatusOr<Child> Finish(const BranchNode* node, BytesView extension, Kids& kids, size_t depth, const Hash& along,
+                               BranchNode* row_before);
+  absl::StatusOr<Child> Collapse(const BranchNode* node, BytesView extension, Kids& kids, int nibble, size_t depth,
+                                 const Hash& along, BranchNode* row_before);
+  Child MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along, BranchNode* row_before);
+  Child Lengthen(const Child& child, BytesView extension, size_t depth, const Hash& along, BranchNode* row_before);
+  Child CleanChild(const BranchNode* node, int nibble) const;
+  uint32_t AddLeaf(const LeafOp& op);
+  void DropHandle(PendingLeaf& leaf, size_t first_fresh);
+  absl::StatusOr<uint32_t> FetchLeaf(const NibblePath& path, const Hash* key, LeafNode* node);
+  void RecordChange(size_t depth, const Hash& along, BranchNode* before, BranchNode* after);
+  void AddTarget(const Child& child, size_t depth, Target target);
+
+  void HashLeaves();
+  void HashBranches(std::vector<BranchHashJob>& jobs);
+  void Deliver(const Target& target, BytesView encoded, std::vector<KeccakJob>& batch);
+
+  const TrieSource& source_;
+  const uint64_t sequence_;
+  const bool install_;
+
+  const Hash* account_ = nullptr;  // of the trie that Apply is at
+  std::vector<BranchNode*> fresh_;
+  std::vector<LeafNode*> fresh_leaves_;
+  std::vector<PendingLeaf> leaves_;
+  std::deque<LeafRow> fetched_;
+  std::vector<NodeChange> changes_;
+  std::vector<LeafNode*> replaced_leaves_;
+  std::vector<LeafHashJob> leaf_jobs_;
+  std::vector<std::vector<BranchHashJob>> branch_jobs_;  // by depth
+  std::vector<Child> detached_;                          // of ApplyChildren, in the order of the groups
+  Bytes scratch_;
+  uint64_t nodes_hashed_ = 0;
+  uint64_t permutations_ = 0;
+  size_t installed_bytes_ = 0;
+
+  // Loaded nodes that are not linked into the trie.
+  absl::flat_hash_map<std::pair<const BranchNode*, int>, BranchNode*> private_children_;
+  absl::flat_hash_set<BranchNode*> private_nodes_;
+};
+
+}  // namespace mptd
