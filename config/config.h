@@ -1,0 +1,111 @@
+// The daemon's settings and where they come from. Start reading here; the table of all keys is in config/schema.cc.
+//
+// Load() is a function of its arguments and of the files that they name; Settings and Loaded are plain values. Anything
+// here may be used from any thread as long as nobody writes to the same object.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace mptd::config {
+
+enum class PersistenceMode : uint8_t { kSync, kBatched, kAsync };
+enum class Compression : uint8_t { kNone, kSnappy, kLz4, kZstd };
+
+// The words that users write for these.
+std::string_view Name(PersistenceMode mode);
+std::string_view Name(Compression algorithm);
+
+// Every key of the table has exactly one field here, of the same name; the initial values are the defaults.
+// What a value means and which values are allowed is said once, in the table (docs/CONFIGURATION.md is made from it).
+struct Settings {
+  struct Server {
+    std::string data_dir = "./mptd-data";
+    std::vector<std::string> listen = {"127.0.0.1:7300"};  // never empty; host:port, [v6]:port or unix:/path
+    std::string http_listen = "127.0.0.1:7301";            // host:port or "off"
+    std::string genesis;                                   // empty, the name of a network, or a readable file
+    uint64_t max_message_bytes = uint64_t{256} << 20;      // fits an int
+    uint64_t max_concurrent_calls = 1024;
+    absl::Duration default_deadline = absl::Seconds(30);  // zero: no limit
+    absl::Duration shutdown_grace = absl::Seconds(30);
+  };
+  struct Persistence {
+    PersistenceMode mode = PersistenceMode::kBatched;
+    uint64_t batch_size = 1000;
+    absl::Duration batch_timeout_ms = absl::Milliseconds(100);
+    bool enable_compression = false;
+    Compression compression_algo = Compression::kZstd;  // never kNone when enable_compression is set
+    uint64_t flush_blocks = 96;
+    absl::Duration flush_interval = absl::Seconds(5);
+    uint64_t queue_bytes = uint64_t{128} << 20;
+    uint64_t log_segment_bytes = uint64_t{16} << 20;
+  };
+  struct Cache {
+    uint64_t node_cache_bytes = uint64_t{512} << 20;
+    uint64_t row_cache_bytes = uint64_t{128} << 20;
+    uint64_t block_cache_bytes = uint64_t{128} << 20;
+    uint64_t history_memory_bytes = uint64_t{128} << 20;
+  };
+  struct Pruning {
+    bool enable_pruning = true;  // false: archive
+    uint64_t keep_recent_states = 128;
+    uint64_t pruning_interval_blocks = 64;
+  };
+  struct Performance {
+    uint64_t worker_threads = 0;  // 0: one a core; fits an int
+  };
+  struct Limits {
+    uint64_t max_accounts_per_transition = 1'000'000;
+    uint64_t max_storage_slots_per_account = 1'000'000;
+  };
+  struct Logging {  // as metrics/log.h's LogOptions takes them
+    std::string level = "info";
+    std::vector<std::string> module_levels;  // "rpc=debug"
+    std::string format = "text";
+    std::string file;                                        // empty: standard error
+    absl::Duration slow_call_ms = absl::Milliseconds(1000);  // zero: slow calls are not logged
+  };
+
+  Server server;
+  Persistence persistence;
+  Cache cache;
+  Pruning pruning;
+  Performance performance;
+  Limits limits;
+  Logging logging;
+};
+
+enum class Source : uint8_t { kDefault, kFile, kEnvironment, kFlag };
+std::string_view Name(Source source);  // "default", "file", "environment", "flag"
+
+// One setting as an operator sees it.
+struct Entry {
+  std::string key;    // "persistence.mode"
+  std::string value;  // as it would be written on the command line; the elements of a list separated by commas
+  Source source = Source::kDefault;
+  std::string where;  // "mptd.yaml:4:9", "MPTD_PERSISTENCE_MODE", "--persistence.mode"; empty for a default
+};
+
+struct Loaded {
+  Settings settings;
+  std::vector<Entry> entries;  // every key, in the order of the table
+  // Set by --help, --version, --check-config, --print-config and the like: main() writes it to standard output as it
+  // is, and exits with 0 without starting anything.
+  std::optional<std::string> print;
+};
+
+// Reads the flags in `argv` (argv[0] is skipped), the variables in `environment` (null-terminated, as in ::environ) and
+// the YAML file that --config or MPTD_CONFIG names. A flag wins over a variable, that over the file, that over the
+// default; each value is checked even when another one wins. `version` is what --version answers. INVALID_ARGUMENT:
+// what is wrong, one problem a line, each with where it stands (file:line:column, flag or variable); also when the file
+// is missing. main() writes the message to standard error and exits with 1.
+absl::StatusOr<Loaded> Load(int argc, const char* const* argv, const char* const* environment,
+                            std::string_view version);
+
+}  // namespace mptd::config
