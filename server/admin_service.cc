@@ -1,0 +1,116 @@
+#include "server/admin_service.h"
+
+#include <atomic>
+#include <utility>
+
+#include "core/errors.h"
+#include "mptd/v1/admin.grpc.pb.h"
+#include "server/converters.h"
+#include "server/streams.h"
+#include "server/unary.h"
+
+namespace mptd {
+namespace {
+
+using grpc::ByteBuffer;
+using Context = grpc::CallbackServerContext;
+using Unary = grpc::ServerUnaryReactor;
+using Stub = pb::AdminService;
+
+// clang-format off
+using RawAdminService =
+    Stub::WithRawCallbackMethod_GetStatus<
+    Stub::WithRawCallbackMethod_Flush<
+    Stub::WithRawCallbackMethod_Checkpoint<
+    Stub::WithRawCallbackMethod_Prune<
+    Stub::WithRawCallbackMethod_Verify<
+    Stub::WithRawCallbackMethod_SetLogLevel<
+    Stub::WithRawCallbackMethod_GetConfig<
+    Stub::Service>>>>>>>;
+// clang-format on
+
+class AdminServiceImpl final : public RawAdminService {
+ public:
+  AdminServiceImpl(Rpc& rpc, AdminOptions options) : rpc_(rpc), options_(std::move(options)) {}
+
+  Unary* GetStatus(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetStatusRequest, pb::GetStatusResponse>(
+        rpc_, Method::kGetStatus, c, in, out, [this](const auto&, auto& response) { return DoGetStatus(response); });
+  }
+  Unary* Flush(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::FlushRequest, pb::FlushResponse>(
+        rpc_, rpc_.operators(), Method::kFlush, c, in, out,
+        [this](const auto&, auto& response) { return Answer(rpc_.engine().Flush(), response.mutable_block()); });
+  }
+  Unary* Checkpoint(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::CheckpointRequest, pb::CheckpointResponse>(
+        rpc_, rpc_.operators(), Method::kCheckpoint, c, in, out,
+        [this](const auto& request, auto& response) { return DoCheckpoint(request, response); });
+  }
+  Unary* Prune(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::PruneRequest, pb::PruneResponse>(
+        rpc_, rpc_.operators(), Method::kPrune, c, in, out,
+        [this](const auto& request, auto& response) { return DoPrune(request, response); });
+  }
+  WriteReactor* Verify(Context* c, const ByteBuffer* in) override {
+    return StartVerifyStream(rpc_, c, *in, verifying_);
+  }
+  Unary* SetLogLevel(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::SetLogLevelRequest, pb::SetLogLevelResponse>(
+        rpc_, Method::kSetLogLevel, c, in, out, [this](const auto& request, auto& response) {
+          absl::StatusOr<std::string> previous = options_.set_log_level(request.level(), request.module());
+          if (previous.ok()) response.set_previous_level(*std::move(previous));
+          return previous.status();
+        });
+  }
+  Unary* GetConfig(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetConfigRequest, pb::GetConfigResponse>(
+        rpc_, Method::kGetConfig, c, in, out, [this](const auto&, auto& response) {
+          response.mutable_entries()->Add(options_.config.begin(), options_.config.end());
+          return absl::OkStatus();
+        });
+  }
+
+ private:
+  absl::Status Answer(const absl::StatusOr<BlockInfo>& block, pb::Block* out) {
+    if (block.ok()) FillBlock(*block, rpc_.engine().IsDurable(block->number), out);
+    return block.status();
+  }
+
+  absl::Status DoGetStatus(pb::GetStatusResponse& response) {
+    const EngineStatus status = rpc_.engine().Status();
+    const DaemonFacts facts{
+        .version = options_.version, .persistence_mode = options_.persistence_mode, .uptime = absl::Now() - started_};
+    FillStatus(status, rpc_.engine().IsDurable(status.head.number), facts, &response);
+    return absl::OkStatus();
+  }
+
+  absl::Status DoCheckpoint(const pb::CheckpointRequest& request, pb::CheckpointResponse& response) {
+    if (!request.directory().starts_with('/')) return InvalidField("directory", "must be an absolute path");
+    response.set_directory(request.directory());
+    return Answer(rpc_.engine().Checkpoint(request.directory()), response.mutable_block());
+  }
+
+  absl::Status DoPrune(const pb::PruneRequest& request, pb::PruneResponse& response) {
+    // What a client sends who has forgotten the field.
+    if (request.keep_blocks() == 0) return InvalidField("keep_blocks", "must be at least 1");
+    const absl::StatusOr<uint64_t> pruned = rpc_.engine().Prune(request.keep_blocks());
+    if (!pruned.ok()) return pruned.status();
+    response.set_pruned_blocks(*pruned);
+    response.set_oldest_served_number(rpc_.engine().Status().oldest_served_number);
+    return absl::OkStatus();
+  }
+
+  Rpc& rpc_;
+  const AdminOptions options_;
+  const absl::Time started_ = absl::Now();
+  std::atomic<bool> verifying_{false};
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeAdminService(Rpc& rpc, AdminOptions options) {
+  return std::make_unique<AdminServiceImpl>(rpc, std::move(options));
+}
+
+}  // namespace mptd

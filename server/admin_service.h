@@ -1,0 +1,28 @@
+// mptd.v1.AdminService: what operators ask of the daemon.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "grpcpp/impl/service_type.h"
+#include "mptd/v1/admin.pb.h"
+#include "server/rpc.h"
+
+namespace mptd {
+
+struct AdminOptions {
+  std::string version;
+  std::string persistence_mode;
+  // Sets the level of a module, of all when it is empty, and returns the one before. Called from any thread.
+  std::function<absl::StatusOr<std::string>(const std::string& level, const std::string& module)> set_log_level;
+  // As GetConfig answers; no secrets.
+  std::vector<pb::ConfigEntry> config;
+};
+
+// `rpc` must outlive the service, and the service the server that it is registered with.
+std::unique_ptr<grpc::Service> MakeAdminService(Rpc& rpc, AdminOptions options);
+
+}  // namespace mptd

@@ -1,0 +1,160 @@
+#include "server/apply_stream.h"
+
+#include <utility>
+
+#include "core/errors.h"
+#include "mptd/v1/state.pb.h"
+#include "server/out_stream.h"
+#include "server/status_mapping.h"
+
+namespace mptd {
+namespace {
+
+constexpr size_t kMaxUnsentAcknowledgements = 16;
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ApplyStream::Begin() {
+  absl::Status refusal;
+  entered_ = rpc_.TryEnter();
+  if (!entered_) refusal = TooBusy();
+  if (refusal.ok() && !rpc_.streams().Add(this)) refusal = ShuttingDown();
+  if (!refusal.ok()) {
+    const MutexLock lock(mutex_);
+    end_ = refusal;
+  }
+  Advance();
+  return this;
+}
+
+void ApplyStream::OnReadDone(bool ok) {
+  {
+    const MutexLock lock(mutex_);
+    reading_ = false;
+    (ok ? have_block_ : no_more_blocks_) = true;
+  }
+  Advance();
+}
+
+void ApplyStream::OnWriteDone(bool ok) {
+  {
+    const MutexLock lock(mutex_);
+    writing_ = false;
+    if (!ok) cancelled_ = true;
+  }
+  Advance();
+}
+
+void ApplyStream::OnCancel() {
+  {
+    const MutexLock lock(mutex_);
+    cancelled_ = true;
+  }
+  Advance();
+}
+
+void ApplyStream::OnDrain() {
+  {
+    const MutexLock lock(mutex_);
+    draining_ = true;
+  }
+  Advance();
+}
+
+void ApplyStream::OnDone() {
+  rpc_.streams().Remove(this);
+  if (entered_) rpc_.Leave();
+  {
+    const MutexLock lock(mutex_);
+    rpc_.RecordStream(Method::kApplyStateChangesStream, end_.value_or(absl::OkStatus()));
+  }
+  delete this;
+}
+
+std::optional<absl::Status> ApplyStream::Decide(bool& apply) {
+  if (cancelled_) {
+    acknowledgements_.clear();
+    if (!end_.has_value()) {
+      const absl::Status status = CheckAlive(*context_);
+      end_ = status.ok() ? absl::CancelledError("the client is gone") : status;
+    }
+  }
+  if (!end_.has_value() && draining_) end_ = ShuttingDown();
+  if (!end_.has_value() && have_block_ && !applying_ && acknowledgements_.size() < kMaxUnsentAcknowledgements) {
+    applying_bytes_.Swap(&read_bytes_);
+    have_block_ = false;
+    applying_ = apply = true;
+  }
+  if (!end_.has_value() && no_more_blocks_ && !have_block_ && !applying_) end_ = absl::OkStatus();
+  // Reads and writes start under the lock, so that they come before a Finish that another thread decides on.
+  if (!end_.has_value() && !reading_ && !have_block_ && !no_more_blocks_) {
+    reading_ = true;
+    StartRead(&read_bytes_);
+  }
+  if (!writing_ && !acknowledgements_.empty()) {
+    written_bytes_ = std::move(acknowledgements_.front());
+    acknowledgements_.pop_front();
+    writing_ = true;
+    StartWrite(&written_bytes_);
+  }
+  if (end_.has_value() && !applying_ && !writing_ && acknowledgements_.empty()) {
+    finished_ = true;
+    return end_;
+  }
+  return std::nullopt;
+}
+
+void ApplyStream::Advance() {
+  bool apply = false;
+  std::optional<absl::Status> finish;
+  {
+    const MutexLock lock(mutex_);
+    if (finished_) return;
+    finish = Decide(apply);
+  }
+  Act(apply, finish);
+}
+
+void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
+  // The stream does not end while a block is being applied; after Finish it may be gone.
+  if (apply) rpc_.writers().Submit([this] { ApplyOne(); });
+  if (finish.has_value()) Finish(ToGrpcStatus(*finish));
+}
+
+absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes) {
+  if (absl::Status status = CheckAlive(*context_); !status.ok()) return status;
+  google::protobuf::Arena arena(RequestArena());
+  auto& request = *google::protobuf::Arena::CreateMessage<pb::ApplyStateChangesStreamRequest>(&arena);
+  if (absl::Status status = ParseMessage(bytes, request); !status.ok()) return status;
+  if (!request.has_block()) return InvalidField("block", "must be set");
+  pb::ApplyStateChangesStreamResponse response;
+  const absl::Status applied = rpc_.calls().ApplyStateChanges(WriteBounds(*context_, rpc_.limits()), request.block(),
+                                                              *response.mutable_result());
+  if (!applied.ok()) return WithFieldPrefix(applied, "block");
+  grpc::ByteBuffer out;
+  if (absl::Status status = SerializeMessage(response, rpc_.limits().max_message_bytes, out); !status.ok())
+    return status;
+  return out;
+}
+
+void ApplyStream::ApplyOne() {
+  const absl::Time start = absl::Now();
+  absl::StatusOr<grpc::ByteBuffer> result = ApplyBytes(applying_bytes_);
+  applying_bytes_.Clear();
+  rpc_.RecordStreamedBlock(absl::Now() - start);
+  bool apply = false;
+  std::optional<absl::Status> finish;
+  {
+    const MutexLock lock(mutex_);
+    applying_ = false;
+    if (result.ok()) {
+      acknowledgements_.push_back(*std::move(result));
+    } else if (!end_.has_value()) {
+      end_ = result.status();
+    }
+    finish = Decide(apply);
+  }
+  Act(apply, finish);
+}
+
+}  // namespace mptd

@@ -1,0 +1,82 @@
+// Between the messages of proto/mptd/v1 and the engine's types. Protobuf stops here: what is malformed is refused with
+// INVALID_ARGUMENT and the field's path, what passes has the right lengths. Pure functions; safe from any thread.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/engine/block.h"
+#include "core/engine/engine.h"
+#include "core/engine/state_view.h"
+#include "core/proof_verifier.h"
+#include "core/types.h"
+#include "mptd/v1/admin.pb.h"
+#include "mptd/v1/state.pb.h"
+
+namespace mptd {
+
+namespace pb = ::mptd::v1;
+
+// One request may ask for so many accounts or slots ...
+inline constexpr size_t kMaxReadKeys = 100'000;
+// ... or for proofs of so many; each is some kilobytes.
+inline constexpr size_t kMaxProofKeys = 10'000;
+// Rows in one message of StreamAccounts and StreamStorage, when the request does not say, and at most.
+inline constexpr size_t kDefaultPageSize = 1'000;
+inline constexpr size_t kMaxPageSize = 10'000;
+
+// --- Requests. `path` is the field that an error names.
+
+absl::StatusOr<Address> ToAddress(BytesView bytes, std::string_view path);
+absl::StatusOr<Hash> ToHash(BytesView bytes, std::string_view path);
+// At most 32 bytes, without leading zeros.
+absl::StatusOr<U256> ToQuantity(BytesView bytes, std::string_view path);
+// Empty means absent.
+absl::StatusOr<std::optional<Hash>> ToOptionalHash(BytesView bytes, std::string_view path);
+
+// An unset reference means the latest block. Paths start with "block".
+absl::StatusOr<BlockSelector> ToBlockSelector(const pb::BlockRef& ref);
+// As above, for calls that need one to be named.
+absl::StatusOr<BlockSelector> ToNamedBlock(bool present, const pb::BlockRef& ref);
+
+// Checks each field by itself; that no account or slot occurs twice is for the engine to say.
+absl::StatusOr<BlockChanges> ToBlockChanges(const pb::ApplyStateChangesRequest& request);
+absl::StatusOr<std::vector<AccountChange>> ToAccountChanges(
+    const google::protobuf::RepeatedPtrField<pb::AccountChange>& changes);
+
+absl::StatusOr<std::vector<Address>> ToAddresses(const google::protobuf::RepeatedPtrField<std::string>& addresses,
+                                                 std::string_view path, size_t max);
+absl::StatusOr<std::vector<Hash>> ToSlots(const google::protobuf::RepeatedPtrField<std::string>& slots,
+                                          std::string_view path, size_t max);
+// At most kMaxProofKeys accounts and slots together.
+absl::StatusOr<std::vector<ProofTargetSpec>> ToProofTargets(
+    const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets);
+// 0 is the default; more than kMaxPageSize is refused.
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size);
+
+// --- Responses. `out` must be new or cleared.
+
+void FillBlock(const BlockInfo& block, bool durable, pb::Block* out);
+void FillAccount(const Account& account, pb::Account* out);
+void FillApplyResult(const ApplyResult& result, pb::ApplyStateChangesResponse* out);
+// The block is not filled in. `exists` says whether the account is there.
+void FillProof(AccountProof&& proof, bool exists, pb::GetProofResponse* out);
+void FillMultiProof(MultiProof&& proof, pb::GetMultiProofResponse* out);
+
+// What the engine itself does not know of the daemon's state.
+struct DaemonFacts {
+  std::string version;
+  std::string persistence_mode;
+  absl::Duration uptime;
+};
+void FillStatus(const EngineStatus& status, bool head_durable, const DaemonFacts& facts, pb::GetStatusResponse* out);
+
+// Protobuf's `bytes` from a view.
+inline void SetBytes(BytesView bytes, std::string* out) { out->assign(bytes.data(), bytes.size()); }
+
+}  // namespace mptd

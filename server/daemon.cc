@@ -1,0 +1,157 @@
+#include "server/daemon.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "core/errors.h"
+#include "server/state_service.h"
+
+namespace mptd {
+namespace {
+
+constexpr char kPrometheusText[] = "text/plain; version=0.0.4; charset=utf-8";
+
+void WriteMemoryShare(MetricsWriter& writer) {
+  const uint64_t limit = MemoryLimitBytes();
+  if (limit == 0) return;
+  writer.Gauge("state_memory_usage_percent", "Resident memory of the memory that this process may use.",
+               100.0 * static_cast<double>(ResidentMemoryBytes()) / static_cast<double>(limit));
+}
+
+LatencyHistogram::Snapshot Latency(const CallMetrics& calls, std::initializer_list<Method> methods) {
+  LatencyHistogram::Snapshot sum;
+  for (const Method method : methods) sum.Add(calls.Latency(static_cast<size_t>(method)));
+  return sum;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SetLogLevel(Logger& log, const std::string& level, const std::string& module) {
+  const std::optional<LogLevel> parsed = ParseLogLevel(level);
+  if (!parsed.has_value()) return InvalidField("level", "must be trace, debug, info, warn, error, critical or off");
+  if (module.empty()) {
+    const LogLevel previous = log.level(LogModule::kServer);
+    log.SetLevel(*parsed);
+    return std::string(Name(previous));
+  }
+  const std::optional<LogModule> found = ParseLogModule(module);
+  if (!found.has_value())
+    return InvalidField("module", "must be server, engine, storage, rpc, config or empty for all");
+  const LogLevel previous = log.level(*found);
+  log.SetLevel(*found, *parsed);
+  return std::string(Name(previous));
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std::unique_ptr<StateEngine> engine,
+                                                      EngineWatch& watch, Logger& log) {
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, log));
+  if (absl::Status status = daemon->Listen(); !status.ok()) return status;
+  return daemon;
+}
+
+Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log)
+    : options_(std::move(options)), log_(log), watch_(watch), engine_(std::move(engine)), calls_(MakeCallMetrics()) {
+  rpc_.emplace(*engine_, log_, calls_, options_.limits);
+  AdminOptions admin{
+      .version = options_.version,
+      .persistence_mode = options_.persistence_mode,
+      .set_log_level =
+          [this](const std::string& level, const std::string& module) {
+            absl::StatusOr<std::string> previous = SetLogLevel(log_, level, module);
+            if (previous.ok()) {
+              log_.Info(LogModule::kServer, "log_level_set", {{"to", level}, {"of", module}, {"from", *previous}});
+            }
+            return previous;
+          },
+      .config = options_.config};
+  state_service_ = MakeStateService(*rpc_);
+  admin_service_ = MakeAdminService(*rpc_, std::move(admin));
+  AddMetrics();
+}
+
+Daemon::~Daemon() {
+  if (engine_ != nullptr) Stop().IgnoreError();
+}
+
+void Daemon::AddMetrics() {
+  metrics_.AddSource([this](MetricsWriter& writer) { watch_.Write(engine_->Status(), writer); });
+  metrics_.AddSource([this](MetricsWriter& writer) { calls_.Write(writer); });
+  metrics_.AddSource([this, lookups = RecentQuantile(), updates = RecentQuantile()](MetricsWriter& writer) mutable {
+    const absl::Time now = absl::Now();
+    const auto lookup = Latency(calls_, {Method::kGetAccount, Method::kGetAccounts, Method::kGetStorage});
+    const auto update = Latency(calls_, {Method::kApplyStateChanges, Method::kApplyStateChangesStream});
+    writer.Gauge("state_lookup_latency_p99_ms", "99th percentile of reads of accounts and slots, of the last minute.",
+                 1e3 * lookups.P99Seconds(now, lookup));
+    writer.Gauge("state_update_latency_p99_ms", "99th percentile of applying a block, of the last minute.",
+                 1e3 * updates.P99Seconds(now, update));
+  });
+  metrics_.AddSource([this](MetricsWriter& writer) {
+    writer.Gauge("mptd_build_info", "Always 1; what is running.", 1, {{"version", options_.version}});
+    writer.Gauge("mptd_uptime_seconds", "Time since the daemon started.",
+                 absl::ToDoubleSeconds(absl::Now() - started_));
+    writer.Gauge("mptd_grpc_open_streams", "Streams that are open.", static_cast<double>(rpc_->streams().size()));
+    writer.Gauge("mptd_grpc_running_calls", "Calls that wait, work on a pool or stream.",
+                 static_cast<double>(rpc_->running()));
+    writer.Counter("mptd_log_lines_lost_total", "Lines that could not be logged.", static_cast<double>(log_.lost()));
+    WriteMemoryShare(writer);
+    WriteProcessMetrics(writer);
+  });
+}
+
+absl::Status Daemon::Listen() {
+  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start(
+      options_.grpc, {{"mptd.v1.StateService", state_service_.get()}, {"mptd.v1.AdminService", admin_service_.get()}});
+  if (!grpc.ok()) return grpc.status();
+  grpc_ = *std::move(grpc);
+  if (!options_.http_listen.empty()) {
+    std::map<std::string, HttpServer::Handler> handlers;
+    handlers["/metrics"] = [this](const std::string&) {
+      return HttpResponse{.status = 200, .content_type = kPrometheusText, .body = RenderMetrics()};
+    };
+    handlers["/livez"] = [](const std::string&) { return HttpResponse{.body = "ok\n"}; };
+    handlers["/readyz"] = [this](const std::string&) { return AnswerReady(); };
+    absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, std::move(handlers));
+    if (!http.ok()) return http.status();
+    http_ = *std::move(http);
+  }
+  log_.Info(LogModule::kServer, "listening",
+            {{"grpc", absl::StrJoin(grpc_addresses(), ",")}, {"http", absl::StrJoin(http_addresses(), ",")}});
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Daemon::http_addresses() const {
+  return http_ == nullptr ? std::vector<std::string>{} : http_->addresses();
+}
+
+HttpResponse Daemon::AnswerReady() const {
+  absl::Status status = stopping_ ? absl::UnavailableError("shutting down") : EngineWatch::Ready(engine_->Status());
+  if (status.ok()) return {.body = "ok\n"};
+  return {.status = 503, .body = absl::StrFormat("not ready: %s\n", status.message())};
+}
+
+void Daemon::Tick() {
+  const bool serving = EngineWatch::Ready(engine_->Status()).ok();
+  if (serving != std::exchange(serving_, serving)) grpc_->SetServing(serving);
+}
+
+absl::Status Daemon::Stop() {
+  stopping_ = true;
+  absl::Status flushed;
+  if (grpc_ != nullptr) {
+    log_.Info(LogModule::kServer, "stopping", {{"running_calls", rpc_->running()}});
+    // Who asks for health is told before the first call is refused; then streams are told, which would never end by
+    // themselves.
+    grpc_->StopServing();
+    rpc_->Drain();
+    grpc_->Shutdown(options_.shutdown_grace);
+  }
+  rpc_->Stop();
+  http_.reset();  // its handlers ask the engine
+  rpc_.reset();
+  if (!engine_->Status().read_only) flushed = engine_->Flush().status();
+  engine_.reset();
+  return flushed;
+}
+
+}  // namespace mptd

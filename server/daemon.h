@@ -1,0 +1,82 @@
+// The daemon around an open engine: services, gRPC and HTTP servers, health and metrics, put together and taken apart
+// in the right order. main.cc makes one. Methods are called by one thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/engine/engine.h"
+#include "metrics/log.h"
+#include "metrics/metrics.h"
+#include "server/admin_service.h"
+#include "server/engine_watch.h"
+#include "server/grpc_server.h"
+#include "server/http_server.h"
+#include "server/rpc.h"
+
+namespace mptd {
+
+struct DaemonOptions {
+  std::string version;
+  std::string persistence_mode;
+  std::vector<pb::ConfigEntry> config;  // as GetConfig answers
+  GrpcServerOptions grpc;
+  std::string http_listen;  // host:port, or empty for none
+  RpcLimits limits;
+  absl::Duration shutdown_grace = absl::Seconds(30);
+};
+
+class Daemon {
+ public:
+  // Begins to listen. `log` and `watch` must outlive the daemon. The error is one sentence, for standard error.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(DaemonOptions options, std::unique_ptr<StateEngine> engine,
+                                                       EngineWatch& watch, Logger& log);
+  // As Stop, unless it has been called.
+  ~Daemon();
+
+  // To be called about every second: brings health up to date.
+  void Tick();
+
+  // Says NOT_SERVING, ends streams, waits for running calls as long as the grace period, flushes and closes the engine.
+  // The error is that of the last flush.
+  absl::Status Stop();
+
+  // What /metrics answers.
+  std::string RenderMetrics() const { return metrics_.Render(); }
+  const std::vector<std::string>& grpc_addresses() const { return grpc_->addresses(); }
+  // Empty without HTTP.
+  std::vector<std::string> http_addresses() const;
+
+ private:
+  Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log);
+  absl::Status Listen();
+  void AddMetrics();
+  HttpResponse AnswerReady() const;
+
+  const DaemonOptions options_;
+  Logger& log_;
+  EngineWatch& watch_;
+  const absl::Time started_ = absl::Now();
+  std::atomic<bool> stopping_{false};
+  bool serving_ = true;  // as health says
+
+  std::unique_ptr<StateEngine> engine_;
+  CallMetrics calls_;
+  MetricsRegistry metrics_;
+  std::optional<Rpc> rpc_;
+  std::unique_ptr<grpc::Service> state_service_;
+  std::unique_ptr<grpc::Service> admin_service_;
+  std::unique_ptr<GrpcServer> grpc_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+// Sets the level of a module of the log, of all when `module` is empty, and returns the one before.
+absl::StatusOr<std::string> SetLogLevel(Logger& log, const std::string& level, const std::string& module);
+
+}  // namespace mptd

@@ -1,0 +1,103 @@
+#include "server/engine_watch.h"
+
+#include "absl/strings/str_format.h"
+
+namespace mptd {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+double Number(uint64_t value) { return static_cast<double>(value); }
+
+}  // namespace
+
+void EngineWatch::OnEvent(const EngineEvent& event) {
+  switch (event.kind) {
+    case EngineEvent::Kind::kFlushed:
+      flushes_.fetch_add(1, kRelaxed);
+      flushed_rows_.fetch_add(event.b, kRelaxed);
+      flush_failing_.store(false, kRelaxed);
+      break;
+    case EngineEvent::Kind::kFlushFailed:
+      flush_failures_.fetch_add(1, kRelaxed);
+      flush_failing_.store(true, kRelaxed);
+      break;
+    case EngineEvent::Kind::kCorruption:
+      corrupt_.store(true, kRelaxed);
+      break;
+    case EngineEvent::Kind::kRolledBack:
+      rollbacks_.fetch_add(1, kRelaxed);
+      break;
+    case EngineEvent::Kind::kBackPressure:
+      back_pressure_.fetch_add(1, kRelaxed);
+      break;
+    case EngineEvent::Kind::kRecovered:
+    case EngineEvent::Kind::kPruned:
+    case EngineEvent::Kind::kReadOnly:
+      break;
+  }
+  LogEvent(event);
+}
+
+void EngineWatch::LogEvent(const EngineEvent& event) {
+  constexpr LogModule kEngine = LogModule::kEngine;
+  constexpr LogModule kStorage = LogModule::kStorage;
+  switch (event.kind) {
+    case EngineEvent::Kind::kRecovered:
+      return log_.Info(kEngine, "recovered", {{"replayed_blocks", event.a}, {"head", event.b}});
+    case EngineEvent::Kind::kFlushed:
+      return log_.Debug(kStorage, "flushed", {{"block", event.a}, {"rows", event.b}, {"duration_ms", event.duration}});
+    case EngineEvent::Kind::kPruned:
+      return log_.Debug(kStorage, "pruned", {{"oldest_served", event.a}});
+    case EngineEvent::Kind::kRolledBack:
+      return log_.Info(kEngine, "rolled_back", {{"head", event.a}, {"blocks_undone", event.b}});
+    case EngineEvent::Kind::kReadOnly:
+      return log_.Critical(kEngine, "read_only", {{"reason", event.text}});
+    case EngineEvent::Kind::kCorruption:
+      return log_.Critical(kStorage, "corruption", {{"what", event.text}});
+    case EngineEvent::Kind::kFlushFailed:
+      return log_.Error(kStorage, "flush_failed", {{"reason", event.text}});
+    case EngineEvent::Kind::kBackPressure:
+      return log_.Warn(kEngine, "back_pressure", {{"queue_bytes", event.a}});
+  }
+}
+
+absl::Status EngineWatch::Ready(const EngineStatus& status) {
+  if (!status.read_only) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrFormat("read-only: %s", status.read_only_reason));
+}
+
+int EngineWatch::HealthLevel(const EngineStatus& status) const {
+  if (corrupt_.load(kRelaxed)) return 0;
+  if (status.read_only) return 1;
+  return flush_failing_.load(kRelaxed) ? 2 : 3;
+}
+
+void EngineWatch::Write(const EngineStatus& status, MetricsWriter& writer) const {
+  writer.Gauge("state_head_block", "Number of the newest block.", Number(status.head.number));
+  writer.Gauge("state_durable_block", "Newest block that a crash cannot take back.", Number(status.durable_number));
+  writer.Gauge("state_flushed_block", "Newest block that is in the tables.", Number(status.flushed_number));
+  writer.Gauge("state_oldest_served_block", "Oldest block whose state is served.", Number(status.oldest_served_number));
+  writer.Gauge("state_persistence_queue_depth", "Blocks that are not in the tables yet.", Number(status.queue_blocks));
+  writer.Gauge("state_persistence_queue_bytes", "Memory held by them.", Number(status.queue_bytes));
+  writer.Gauge("state_cache_memory_bytes", "Memory of a cache.", Number(status.node_cache_bytes), {{"cache", "nodes"}});
+  writer.Gauge("state_cache_memory_bytes", "Memory of a cache.", Number(status.row_cache_bytes), {{"cache", "rows"}});
+  writer.Gauge("state_cache_memory_bytes", "Memory of a cache.", Number(status.history_bytes), {{"cache", "history"}});
+  writer.Gauge("state_disk_bytes", "Size of the data folder.", Number(status.disk_bytes));
+  writer.Gauge("state_change_log_bytes", "Size of the change log.", Number(status.change_log_bytes));
+  writer.Gauge("state_health_level", "0 failed (damaged data), 1 critical (read-only), 2 degraded, 3 healthy.",
+               HealthLevel(status));
+  writer.Gauge("state_corruption_detected", "1 when data on disk did not check out.", corrupt_.load(kRelaxed) ? 1 : 0);
+  writer.Gauge("state_read_only", "1 when no blocks are accepted until a restart.", status.read_only ? 1 : 0);
+  writer.Counter("state_flushes_total", "Times that blocks were written to the tables.",
+                 Number(flushes_.load(kRelaxed)));
+  writer.Counter("state_flushed_rows_total", "Rows written to the tables.", Number(flushed_rows_.load(kRelaxed)));
+  writer.Counter("state_persistence_failures_total", "Times that writing to the tables failed.",
+                 Number(flush_failures_.load(kRelaxed)));
+  writer.Counter("state_rollbacks_total", "Times that the head went back, by rollback or reorganisation.",
+                 Number(rollbacks_.load(kRelaxed)));
+  writer.Counter("state_back_pressure_total", "Times that blocks had to wait for room in the queue.",
+                 Number(back_pressure_.load(kRelaxed)));
+}
+
+}  // namespace mptd

@@ -1,0 +1,116 @@
+#include "server/grpc_server.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "grpc/support/log.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "server/listen_address.h"
+
+namespace mptd {
+namespace {
+
+// gRPC's log function has no argument of its own.
+std::atomic<Logger*> grpc_log{nullptr};
+
+void ForwardGrpcLog(gpr_log_func_args* args) {
+  Logger* log = grpc_log.load(std::memory_order_acquire);
+  if (log == nullptr) return;
+  // Its errors are about single connections and its own inner life: nothing that an operator has to act on.
+  const LogLevel level = args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarn : LogLevel::kDebug;
+  log->Log(level, LogModule::kRpc, "grpc", {{"message", args->message}});
+}
+
+int ToInt(size_t value) { return static_cast<int>(std::min<size_t>(value, std::numeric_limits<int>::max())); }
+
+bool IsUnix(const std::string& address) { return address.starts_with(kUnixScheme); }
+
+std::string UnixPath(const std::string& address) { return address.substr(kUnixScheme.size()); }
+
+void SetOptions(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(ToInt(options.max_message_bytes));
+  builder.SetMaxSendMessageSize(ToInt(options.max_message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, ToInt(options.max_concurrent_calls));
+  // Two daemons must not share a port, each getting some of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Finds peers that are gone without a word, so that their streams end.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Clients may do the same; the default would throw out those that ping more than every five minutes.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 9'000);
+  // Bookkeeping for a debugging service that is not offered.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
+}
+
+// "127.0.0.1:0" with the port that was chosen.
+std::string WithPort(const std::string& address, int port) {
+  return absl::StrFormat("%s:%d", address.substr(0, address.rfind(':')), port);
+}
+
+}  // namespace
+
+void SendGrpcLogTo(Logger* log) {
+  grpc_log.store(log, std::memory_order_release);
+  gpr_set_log_function(&ForwardGrpcLog);
+}
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
+    const GrpcServerOptions& options, const std::vector<std::pair<std::string, grpc::Service*>>& services) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  SetOptions(options, builder);
+  std::vector<int> ports(options.listen.size(), 0);
+  for (size_t i = 0; i < options.listen.size(); ++i) {
+    const std::string& address = options.listen[i];
+    const absl::Status status =
+        IsUnix(address) ? PrepareUnixSocket(UnixPath(address)) : ResolveListenAddress(address).status();
+    if (!status.ok()) return status;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, service] : services) {
+    names.push_back(name);
+    builder.RegisterService(service);
+  }
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  std::vector<std::string> addresses;
+  for (size_t i = 0; i < options.listen.size(); ++i) {
+    const std::string& address = options.listen[i];
+    if (server == nullptr || ports[i] == 0) {
+      return absl::FailedPreconditionError(absl::StrFormat("cannot listen on %s", address));
+    }
+    if (IsUnix(address)) {
+      if (absl::Status status = RestrictUnixSocket(UnixPath(address)); !status.ok()) return status;
+    }
+    addresses.push_back(IsUnix(address) ? address : WithPort(address, ports[i]));
+  }
+  std::unique_ptr<GrpcServer> out(new GrpcServer(std::move(server), std::move(names), std::move(addresses)));
+  out->SetServing(true);
+  return out;
+}
+
+GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void GrpcServer::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+  for (const std::string& name : names_) health->SetServingStatus(name, serving);
+  health->SetServingStatus("", serving);
+}
+
+void GrpcServer::StopServing() { server_->GetHealthCheckService()->Shutdown(); }
+
+void GrpcServer::Shutdown(absl::Duration grace) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_.reset();
+}
+
+}  // namespace mptd

@@ -1,0 +1,57 @@
+// The gRPC side of the daemon: addresses, limits, health and reflection around services that others write.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/impl/service_type.h"
+#include "grpcpp/server.h"
+#include "metrics/log.h"
+
+namespace mptd {
+
+struct GrpcServerOptions {
+  std::vector<std::string> listen;  // host:port, [v6]:port or unix:/path; port 0 takes a free one
+  size_t max_message_bytes = size_t{256} << 20;
+  size_t max_concurrent_calls = 1024;  // of one connection; more wait at the client
+};
+
+// Methods may be called from any thread; Shutdown once.
+class GrpcServer {
+ public:
+  // Listens and answers from here on. `services` maps the full names to the services, which must outlive the server.
+  // FAILED_PRECONDITION, in one sentence, when an address cannot be listened on; nothing listens then.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const GrpcServerOptions& options, const std::vector<std::pair<std::string, grpc::Service*>>& services);
+  // As Shutdown without grace.
+  ~GrpcServer();
+
+  // What grpc.health.v1 answers: for every service, and for "" (all of them). Not serving is for good after
+  // StopServing.
+  void SetServing(bool serving);
+  void StopServing();
+
+  // Takes no more calls, waits `grace` for those that run, cancels the rest and returns when all are over.
+  void Shutdown(absl::Duration grace);
+
+  // Where it listens, with the ports that were chosen.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+ private:
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> names, std::vector<std::string> addresses)
+      : server_(std::move(server)), names_(std::move(names)), addresses_(std::move(addresses)) {}
+
+  std::unique_ptr<grpc::Server> server_;
+  const std::vector<std::string> names_;
+  const std::vector<std::string> addresses_;
+};
+
+// Sends what gRPC itself has to say, for the whole process, to `log` (null: to nobody). `log` must outlive all use of
+// gRPC, or be taken back by another call.
+void SendGrpcLogTo(Logger* log);
+
+}  // namespace mptd

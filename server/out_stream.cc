@@ -1,0 +1,113 @@
+#include "server/out_stream.h"
+
+#include <utility>
+
+#include "core/errors.h"
+#include "server/status_mapping.h"
+
+namespace mptd {
+
+absl::Status ShuttingDown() {
+  return WithReason(absl::UnavailableError("the daemon is shutting down"), "SHUTTING_DOWN");
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* OutStream::Begin(const absl::Status& status) {
+  absl::Status refusal = status;
+  if (refusal.ok()) {
+    entered_ = rpc_.TryEnter();
+    if (!entered_) refusal = TooBusy();
+  }
+  if (refusal.ok() && !rpc_.streams().Add(this)) refusal = ShuttingDown();
+  if (!refusal.ok()) {
+    const MutexLock lock(mutex_);
+    end_ = refusal;
+  }
+  Pump();
+  return this;
+}
+
+void OutStream::OnWriteDone(bool ok) {
+  {
+    const MutexLock lock(mutex_);
+    writing_ = false;
+    if (!ok) cancelled_ = true;
+  }
+  Pump();
+}
+
+void OutStream::OnCancel() {
+  {
+    const MutexLock lock(mutex_);
+    cancelled_ = true;
+  }
+  Pump();
+}
+
+void OutStream::OnDrain() {
+  {
+    const MutexLock lock(mutex_);
+    draining_ = true;
+  }
+  Pump();
+}
+
+void OutStream::OnDone() {
+  rpc_.streams().Remove(this);
+  if (entered_) rpc_.Leave();
+  {
+    const MutexLock lock(mutex_);
+    rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()));
+  }
+  delete this;
+}
+
+bool OutStream::Abandoned() {
+  const MutexLock lock(mutex_);
+  return cancelled_ || draining_;
+}
+
+absl::Status OutStream::Interruption() const {
+  if (cancelled_) {
+    absl::Status status = CheckAlive(*context_);
+    return status.ok() ? absl::CancelledError("the client is gone") : status;
+  }
+  return draining_ ? ShuttingDown() : absl::OkStatus();
+}
+
+void OutStream::Advance(bool job_done) {
+  bool write = false;
+  bool job = false;
+  absl::Status end;
+  {
+    const MutexLock lock(mutex_);
+    if (job_done) job_running_ = false;
+    if (finished_ || writing_) return;
+    if (!end_.has_value()) {
+      if (const absl::Status interruption = Interruption(); !interruption.ok()) end_ = interruption;
+    }
+    if (!end_.has_value()) {
+      const Step step = Produce(message_, end);
+      if (step == Step::kEnd) end_ = end;
+      write = writing_ = step == Step::kMessage;
+    }
+    if (end_.has_value()) {
+      if (job_running_) return;
+      finished_ = true;
+      end = *end_;
+    } else if (!job_running_ && WantsJob()) {
+      job = job_running_ = true;
+    }
+    if (!finished_ && !write && !job) return;
+  }
+  // Neither a write nor a job lets the stream end before it is done; after Finish it may be gone.
+  if (write) StartWrite(&message_);
+  if (job) {
+    JobPool().Submit([this] {
+      RunJob();
+      Advance(/*job_done=*/true);
+    });
+  }
+  if (!write && !job) Finish(ToGrpcStatus(end));
+}
+
+}  // namespace mptd

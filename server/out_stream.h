@@ -1,0 +1,77 @@
+// The common part of all server-streaming calls: one message is written at a time, the next is made when it is gone,
+// and nothing piles up for a reader who is slow.
+//
+// A stream owns itself: it is deleted by gRPC's OnDone. Its methods come from gRPC's threads, the registry's and a
+// pool's, all at once; `mutex_` guards the state.
+#pragma once
+
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/mutex.h"
+#include "server/rpc.h"
+#include "server/stream_registry.h"
+
+namespace mptd {
+
+class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public RegisteredStream {
+ public:
+  // Starts a stream that has just been made with new, or ends it with `status`. Call once, and return the result to
+  // gRPC.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Begin(const absl::Status& status);
+
+  void OnWriteDone(bool ok) final;
+  void OnCancel() final;
+  void OnDone() final;
+  void OnDrain() final;
+
+ protected:
+  enum class Step { kMessage, kWait, kEnd };
+
+  OutStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context)
+      : rpc_(rpc), method_(method), context_(context) {}
+  ~OutStream() override = default;
+
+  // Makes the next message, or says that Pump will be called when there is one, or ends the stream with `end` (OK at
+  // first).
+  virtual Step Produce(grpc::ByteBuffer& message, absl::Status& end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  // Asked when nothing has ended the stream: true has RunJob called once on the pool, without the lock. There is one
+  // job at a time, and the stream does not end before its job.
+  virtual bool WantsJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return false; }
+  virtual TaskPool& JobPool() { return rpc_.readers(); }
+  virtual void RunJob() {}
+
+  // Goes on as far as is possible. The stream may be gone when it returns, unless a job of it is running.
+  void Pump() { Advance(/*job_done=*/false); }
+  // True when nobody wants what a job is doing any more.
+  bool Abandoned();
+  bool job_running() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return job_running_; }
+
+  Rpc& rpc_;
+  const Method method_;
+  grpc::CallbackServerContext* const context_;
+  Mutex mutex_;
+
+ private:
+  void Advance(bool job_done);
+  // Why the stream has to end although it is not at its end.
+  absl::Status Interruption() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  grpc::ByteBuffer message_;  // gRPC's while writing_
+  bool entered_ = false;      // written by Begin only
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool job_running_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// What a stream ends with when the daemon stops.
+absl::Status ShuttingDown();
+
+}  // namespace mptd

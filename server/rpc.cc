@@ -1,0 +1,141 @@
+#include "server/rpc.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "core/errors.h"
+#include "grpcpp/support/proto_buffer_reader.h"
+#include "grpcpp/support/slice.h"
+
+namespace mptd {
+namespace {
+
+constexpr size_t kOperatorThreads = 3;
+// Waiting tasks hold their requests in memory, so the queue is no longer than what a burst needs.
+constexpr size_t kWaitingPerThread = 64;
+constexpr size_t kOperatorsWaiting = 8;
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
+
+}  // namespace
+
+CallMetrics MakeCallMetrics() {
+  std::vector<std::string> methods(kMethodNames.begin(), kMethodNames.end());
+  std::vector<std::string> codes;
+  for (int code = 0; code < static_cast<int>(CallMetrics::kCodes); ++code) {
+    codes.push_back(absl::StatusCodeToString(static_cast<absl::StatusCode>(code)));
+  }
+  return {std::move(methods), std::move(codes)};
+}
+
+Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limits)
+    : engine_(engine),
+      log_(log),
+      metrics_(metrics),
+      limits_(limits),
+      calls_(engine),
+      streams_(engine),
+      readers_("mptd-read", limits.read_threads, limits.read_threads * kWaitingPerThread),
+      writers_("mptd-write", limits.write_threads, limits.write_threads * kWaitingPerThread),
+      operators_("mptd-admin", kOperatorThreads, kOperatorsWaiting) {}
+
+void Rpc::Stop() {
+  readers_.Stop();
+  writers_.Stop();
+  operators_.Stop();
+}
+
+bool Rpc::TryEnter() {
+  if (running_.fetch_add(1, std::memory_order_relaxed) < limits_.max_concurrent_calls) return true;
+  Leave();
+  return false;
+}
+
+void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration) {
+  metrics_.Record(static_cast<size_t>(method), static_cast<size_t>(status.code()), duration);
+  const bool slow = limits_.slow_call > absl::ZeroDuration() && duration >= limits_.slow_call;
+  const LogLevel level = slow ? LogLevel::kWarn : LogLevel::kDebug;
+  if (!log_.Enabled(level, LogModule::kRpc)) return;
+  log_.Log(level, LogModule::kRpc, slow ? LogName("slow_call") : LogName("call"),
+           {{"method", Name(method)},
+            {"code", absl::StatusCodeToString(status.code())},
+            {"duration_ms", duration},
+            {"message", status.message()}});
+}
+
+void Rpc::RecordStream(Method method, const absl::Status& status) {
+  metrics_.RecordCode(static_cast<size_t>(method), static_cast<size_t>(status.code()));
+  log_.Debug(
+      LogModule::kRpc, "stream_ended",
+      {{"method", Name(method)}, {"code", absl::StatusCodeToString(status.code())}, {"message", status.message()}});
+}
+
+void Rpc::RecordStreamedBlock(absl::Duration duration) {
+  metrics_.RecordLatency(static_cast<size_t>(Method::kApplyStateChangesStream), duration);
+}
+
+absl::Status TooBusy() { return RetryLater("too many calls are running; try again later", kRetryDelay); }
+
+absl::Time CallDeadline(const grpc::CallbackServerContext& context) {
+  const std::chrono::system_clock::time_point deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return absl::FromChrono(deadline);
+}
+
+absl::Status CheckAlive(const grpc::CallbackServerContext& context) {
+  // Looked at first: at the deadline gRPC cancels the call, too.
+  if (CallDeadline(context) <= absl::Now()) return absl::DeadlineExceededError("the deadline has passed");
+  if (context.IsCancelled()) return absl::CancelledError("the call was cancelled");
+  return absl::OkStatus();
+}
+
+CallBounds WriteBounds(const grpc::CallbackServerContext& context, const RpcLimits& limits) {
+  const absl::Time now = absl::Now();
+  absl::Time deadline = CallDeadline(context);
+  if (deadline == absl::InfiniteFuture()) {
+    if (limits.default_deadline > absl::ZeroDuration()) deadline = now + limits.default_deadline;
+  } else {
+    deadline -= std::clamp((deadline - now) / 10, absl::ZeroDuration(), absl::Milliseconds(50));
+  }
+  return {.deadline = deadline, .cancelled = [&context] { return !CheckAlive(context).ok(); }};
+}
+
+google::protobuf::ArenaOptions RequestArena() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 4096;
+  options.max_block_size = 256 << 10;
+  return options;
+}
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message) {
+  bool parsed = false;
+  if (!bytes.Valid() || bytes.Length() == 0) {
+    parsed = message.ParseFromArray(nullptr, 0);
+  } else if (grpc::Slice slice; bytes.TrySingleSlice(&slice).ok()) {
+    parsed = message.ParseFromArray(slice.begin(), static_cast<int>(slice.size()));
+  } else {
+    grpc::ByteBuffer copy = bytes;  // shares the bytes; the reader wants one to change
+    grpc::ProtoBufferReader reader(&copy);
+    parsed = message.ParseFromZeroCopyStream(&reader);
+  }
+  if (parsed) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("the request's bytes are not a message of type %s", message.GetTypeName()));
+}
+
+absl::Status SerializeMessage(const google::protobuf::MessageLite& message, size_t max_bytes, grpc::ByteBuffer& bytes) {
+  const size_t size = message.ByteSizeLong();
+  if (size > max_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the answer has %d bytes, more than the %d of server.max_message_bytes; ask for less at once",
+                        size, max_bytes));
+  }
+  const grpc::Slice slice(size);
+  // A slice that nobody else has is filled in place, as grpc::GenericSerialize does.
+  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+  bytes = grpc::ByteBuffer(&slice, 1);
+  return absl::OkStatus();
+}
+
+}  // namespace mptd

@@ -1,0 +1,155 @@
+// What all calls of all services share: the engine, the threads, limits, and the record that each call leaves in the
+// metrics and the log. Safe from any thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/engine/engine.h"
+#include "google/protobuf/arena.h"
+#include "google/protobuf/message_lite.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "metrics/log.h"
+#include "metrics/metrics.h"
+#include "server/state_calls.h"
+#include "server/stream_registry.h"
+#include "server/task_pool.h"
+
+namespace mptd {
+
+enum class Method : uint8_t {
+  kApplyStateChanges,
+  kApplyStateChangesStream,
+  kComputeStateRoot,
+  kRollbackTo,
+  kGetAccount,
+  kGetAccounts,
+  kGetStorage,
+  kGetCode,
+  kGetProof,
+  kGetMultiProof,
+  kGetStateRoot,
+  kGetBlock,
+  kStreamBlocks,
+  kStreamAccounts,
+  kStreamStorage,
+  kGetStatus,
+  kFlush,
+  kCheckpoint,
+  kPrune,
+  kVerify,
+  kSetLogLevel,
+  kGetConfig,
+};
+inline constexpr std::array<std::string_view, 22> kMethodNames = {"ApplyStateChanges",
+                                                                  "ApplyStateChangesStream",
+                                                                  "ComputeStateRoot",
+                                                                  "RollbackTo",
+                                                                  "GetAccount",
+                                                                  "GetAccounts",
+                                                                  "GetStorage",
+                                                                  "GetCode",
+                                                                  "GetProof",
+                                                                  "GetMultiProof",
+                                                                  "GetStateRoot",
+                                                                  "GetBlock",
+                                                                  "StreamBlocks",
+                                                                  "StreamAccounts",
+                                                                  "StreamStorage",
+                                                                  "GetStatus",
+                                                                  "Flush",
+                                                                  "Checkpoint",
+                                                                  "Prune",
+                                                                  "Verify",
+                                                                  "SetLogLevel",
+                                                                  "GetConfig"};
+static_assert(kMethodNames.size() == static_cast<size_t>(Method::kGetConfig) + 1);
+inline std::string_view Name(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
+
+// The labels of CallMetrics.
+CallMetrics MakeCallMetrics();
+
+struct RpcLimits {
+  size_t max_message_bytes = size_t{256} << 20;
+  size_t max_concurrent_calls = 1024;
+  absl::Duration default_deadline = absl::Seconds(30);  // of writes that bring none; zero: no limit
+  absl::Duration slow_call = absl::Seconds(1);          // logged; zero: never
+  absl::Duration max_stream_age = absl::Minutes(10);    // of streams that pin a view
+  size_t read_threads = 4;
+  size_t write_threads = 8;
+};
+
+class Rpc {
+ public:
+  // All arguments must outlive this.
+  Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limits);
+
+  StateEngine& engine() { return engine_; }
+  StateCalls& calls() { return calls_; }
+  StreamRegistry& streams() { return streams_; }
+  // Threads for reads that are too long for a polling thread, for calls that wait for the writer, and for operators'
+  // work.
+  TaskPool& readers() { return readers_; }
+  TaskPool& writers() { return writers_; }
+  TaskPool& operators() { return operators_; }
+  const RpcLimits& limits() const { return limits_; }
+
+  // Ends streams with UNAVAILABLE as soon as what they are doing is done, and refuses new ones.
+  void Drain() { streams_.Drain(); }
+  // After the server has shut down, before the engine goes: runs what is queued and ends the threads.
+  void Stop();
+
+  // Counts calls that wait or stream against max_concurrent_calls.
+  bool TryEnter();
+  void Leave() { running_.fetch_sub(1, std::memory_order_relaxed); }
+  size_t running() const { return running_.load(std::memory_order_relaxed); }
+
+  // Every unary call ends here, and every stream in the latter; `status` is as the client gets it.
+  void Record(Method method, const absl::Status& status, absl::Duration duration);
+  void RecordStream(Method method, const absl::Status& status);
+  // One block of ApplyStateChangesStream.
+  void RecordStreamedBlock(absl::Duration duration);
+
+ private:
+  StateEngine& engine_;
+  Logger& log_;
+  CallMetrics& metrics_;
+  const RpcLimits limits_;
+  StateCalls calls_;
+  std::atomic<size_t> running_{0};
+  StreamRegistry streams_;
+  TaskPool readers_;
+  TaskPool writers_;
+  TaskPool operators_;
+};
+
+// The refusal of a call when there is no room for it.
+absl::Status TooBusy();
+
+// When the call must be over; the infinite future when the client has set no deadline.
+absl::Time CallDeadline(const grpc::CallbackServerContext& context);
+// DEADLINE_EXCEEDED or CANCELLED when nobody waits for the answer any more.
+absl::Status CheckAlive(const grpc::CallbackServerContext& context);
+// For calls that write: the bounds that the engine gets. It is to give up a little before the client does, so that its
+// reason arrives.
+CallBounds WriteBounds(const grpc::CallbackServerContext& context, const RpcLimits& limits);
+
+// For requests that may be as long as a block of changes.
+google::protobuf::ArenaOptions RequestArena();
+
+// INVALID_ARGUMENT when `bytes` is not such a message. (A typed gRPC handler would answer UNIMPLEMENTED without a
+// word.)
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message);
+// RESOURCE_EXHAUSTED when it is longer than `max_bytes`.
+absl::Status SerializeMessage(const google::protobuf::MessageLite& message, size_t max_bytes, grpc::ByteBuffer& bytes);
+
+}  // namespace mptd

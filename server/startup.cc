@@ -1,0 +1,151 @@
+#include "server/startup.h"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "core/account.h"
+#include "core/hex.h"
+#include "core/keccak.h"
+#include "core/rlp.h"
+#include "core/trie/trie_builder.h"
+
+namespace mptd {
+namespace {
+
+Durability ToDurability(config::PersistenceMode mode) {
+  switch (mode) {
+    case config::PersistenceMode::kSync:
+      return Durability::kSync;
+    case config::PersistenceMode::kBatched:
+      return Durability::kBatched;
+    case config::PersistenceMode::kAsync:
+      return Durability::kAsync;
+  }
+  return Durability::kSync;
+}
+
+Hash RootOfSorted(std::vector<std::pair<Hash, Bytes>> leaves) {
+  if (leaves.empty()) return kEmptyRoot;
+  std::sort(leaves.begin(), leaves.end());
+  TrieBuilder builder([](const NibblePath&, const BranchValue&) {});
+  for (const auto& [key, value] : leaves) builder.Add(key, value, /*has_storage=*/false);
+  return builder.Finish();
+}
+
+Hash StorageRoot(const std::vector<SlotChange>& slots) {
+  std::vector<std::pair<Hash, Bytes>> leaves;
+  for (const SlotChange& slot : slots) {
+    Bytes value;
+    rlp::AppendString(value, slot.value.minimal());
+    leaves.emplace_back(Keccak256(slot.key.view()), std::move(value));
+  }
+  return RootOfSorted(std::move(leaves));
+}
+
+}  // namespace
+
+LogOptions ToLogOptions(const config::Settings& settings) {
+  LogOptions out;
+  out.level = settings.logging.level;
+  out.module_levels = settings.logging.module_levels;
+  out.format = settings.logging.format;
+  out.file = settings.logging.file;
+  return out;
+}
+
+EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch) {
+  EngineOptions out;
+  out.data_dir = settings.server.data_dir;
+  out.durability = ToDurability(settings.persistence.mode);
+  out.batch_timeout = settings.persistence.batch_timeout_ms;
+  out.batch_size = settings.persistence.batch_size;
+  out.compression = settings.persistence.enable_compression;
+  out.keep_blocks = settings.pruning.keep_recent_states;
+  out.archive = !settings.pruning.enable_pruning;
+  out.prune_interval_blocks = settings.pruning.pruning_interval_blocks;
+  out.max_changes_per_block = settings.limits.max_accounts_per_transition;
+  out.max_slots_per_account = settings.limits.max_storage_slots_per_account;
+  out.node_cache_bytes = settings.cache.node_cache_bytes;
+  out.row_cache_bytes = settings.cache.row_cache_bytes;
+  out.block_cache_bytes = settings.cache.block_cache_bytes;
+  out.history_memory_bytes = settings.cache.history_memory_bytes;
+  out.queue_bytes = settings.persistence.queue_bytes;
+  out.flush_blocks = settings.persistence.flush_blocks;
+  out.flush_interval = settings.persistence.flush_interval;
+  out.log_segment_bytes = settings.persistence.log_segment_bytes;
+  out.worker_threads = static_cast<int>(settings.performance.worker_threads);
+  out.on_event = [&watch](const EngineEvent& event) { watch.OnEvent(event); };
+  return out;
+}
+
+DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version) {
+  const config::Settings::Server& server = loaded.settings.server;
+  DaemonOptions out;
+  out.version = std::string(version);
+  out.persistence_mode = std::string(config::Name(loaded.settings.persistence.mode));
+  for (const config::Entry& entry : loaded.entries) {
+    pb::ConfigEntry& to = out.config.emplace_back();
+    to.set_key(entry.key);
+    to.set_value(entry.value);
+    to.set_source(std::string(config::Name(entry.source)));
+  }
+  out.grpc = {.listen = server.listen,
+              .max_message_bytes = server.max_message_bytes,
+              .max_concurrent_calls = server.max_concurrent_calls};
+  if (server.http_listen != "off") out.http_listen = server.http_listen;
+  out.limits.max_message_bytes = server.max_message_bytes;
+  out.limits.max_concurrent_calls = server.max_concurrent_calls;
+  out.limits.default_deadline = server.default_deadline;
+  out.limits.slow_call = loaded.settings.logging.slow_call_ms;
+  out.limits.read_threads = std::max(4u, std::thread::hardware_concurrency());
+  out.shutdown_grace = server.shutdown_grace;
+  return out;
+}
+
+Hash GenesisRoot(const Genesis& genesis) {
+  std::vector<std::pair<Hash, Bytes>> leaves;
+  leaves.reserve(genesis.changes.size());
+  for (const AccountChange& change : genesis.changes) {
+    const Account account{.nonce = change.nonce.value_or(0),
+                          .balance = change.balance.value_or(U256{}),
+                          .storage_root = StorageRoot(change.slots),
+                          .code_hash = Keccak256(change.code.value_or(Bytes()))};
+    Bytes value;
+    AppendAccountRlp(value, account);
+    leaves.emplace_back(Keccak256(change.address.view()), std::move(value));
+  }
+  return RootOfSorted(std::move(leaves));
+}
+
+absl::Status StartFromGenesis(StateEngine& engine, Genesis genesis, Logger& log) {
+  const EngineStatus status = engine.Status();
+  const std::string name = genesis.name;
+  if (!status.has_blocks) {
+    const size_t accounts = genesis.changes.size();
+    const absl::StatusOr<ApplyResult> applied = engine.Apply(GenesisBlock(std::move(genesis)));
+    if (!applied.ok()) return applied.status();
+    if (absl::Status flushed = engine.Flush().status(); !flushed.ok()) return flushed;
+    log.Info(LogModule::kServer, "genesis_applied",
+             {{"name", name}, {"accounts", accounts}, {"state_root", ToHex(applied->block.state_root)}});
+    return absl::OkStatus();
+  }
+  // Only a first block of number 0 is remembered as the genesis.
+  if (genesis.number != 0) return absl::OkStatus();
+  const Hash wanted = genesis.state_root.has_value() ? *genesis.state_root : GenesisRoot(genesis);
+  if (status.genesis_root == wanted) return absl::OkStatus();
+  if (!status.genesis_root.has_value()) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("the data folder does not start from a genesis, but from a later block; that of %s, with root "
+                        "%s, cannot be applied",
+                        name, ToHex(wanted)));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrFormat("the data folder starts from another genesis: its root is %s, that of %s is %s",
+                      ToHex(*status.genesis_root), name, ToHex(wanted)));
+}
+
+}  // namespace mptd

@@ -1,0 +1,52 @@
+// What each unary call of StateService does, as a function from request to response: convert, ask the engine, convert
+// back. Knows protobuf and the engine, but not gRPC. Safe from any thread; reads may be called from many at once.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/engine/engine.h"
+#include "mptd/v1/state.pb.h"
+
+namespace mptd {
+
+namespace pb = ::mptd::v1;
+
+// How long a call may take.
+struct CallBounds {
+  absl::Time deadline = absl::InfiniteFuture();
+  std::function<bool()> cancelled;  // may be empty
+};
+
+class StateCalls {
+ public:
+  // `engine` must outlive this.
+  explicit StateCalls(StateEngine& engine) : engine_(engine) {}
+
+  // These may wait, for the writer or for the disk.
+  absl::Status ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
+                                 pb::ApplyStateChangesResponse& response);
+  absl::Status ComputeStateRoot(const pb::ComputeStateRootRequest& request,
+                                pb::ComputeStateRootResponse& response) const;
+  absl::Status RollbackTo(const pb::RollbackToRequest& request, pb::RollbackToResponse& response);
+
+  absl::Status GetAccount(const pb::GetAccountRequest& request, pb::GetAccountResponse& response) const;
+  absl::Status GetAccounts(const pb::GetAccountsRequest& request, pb::GetAccountsResponse& response) const;
+  absl::Status GetStorage(const pb::GetStorageRequest& request, pb::GetStorageResponse& response) const;
+  absl::Status GetCode(const pb::GetCodeRequest& request, pb::GetCodeResponse& response) const;
+  absl::Status GetProof(const pb::GetProofRequest& request, pb::GetProofResponse& response) const;
+  absl::Status GetMultiProof(const pb::GetMultiProofRequest& request, pb::GetMultiProofResponse& response) const;
+  absl::Status GetStateRoot(const pb::GetStateRootRequest& request, pb::GetStateRootResponse& response) const;
+  absl::Status GetBlock(const pb::GetBlockRequest& request, pb::GetBlockResponse& response) const;
+
+  // The view that `ref` names, with its block filled in.
+  absl::StatusOr<StateViewPtr> OpenView(const pb::BlockRef& ref, pb::Block* block) const;
+
+ private:
+  void Fill(const BlockInfo& block, pb::Block* out) const;
+
+  StateEngine& engine_;
+};
+
+}  // namespace mptd

@@ -1,0 +1,131 @@
+#include "server/state_service.h"
+
+#include <utility>
+
+#include "mptd/v1/state.grpc.pb.h"
+#include "server/apply_stream.h"
+#include "server/streams.h"
+#include "server/unary.h"
+
+namespace mptd {
+namespace {
+
+using grpc::ByteBuffer;
+using Context = grpc::CallbackServerContext;
+using Unary = grpc::ServerUnaryReactor;
+using Writer = grpc::ServerWriteReactor<ByteBuffer>;
+using Stub = pb::StateService;
+
+// Every method takes and answers bytes, see unary.h. A method that is missing here would be answered UNIMPLEMENTED.
+// clang-format off
+using RawStateService =
+    Stub::WithRawCallbackMethod_ApplyStateChanges<
+    Stub::WithRawCallbackMethod_ApplyStateChangesStream<
+    Stub::WithRawCallbackMethod_ComputeStateRoot<
+    Stub::WithRawCallbackMethod_RollbackTo<
+    Stub::WithRawCallbackMethod_GetAccount<
+    Stub::WithRawCallbackMethod_GetAccounts<
+    Stub::WithRawCallbackMethod_GetStorage<
+    Stub::WithRawCallbackMethod_GetCode<
+    Stub::WithRawCallbackMethod_GetProof<
+    Stub::WithRawCallbackMethod_GetMultiProof<
+    Stub::WithRawCallbackMethod_GetStateRoot<
+    Stub::WithRawCallbackMethod_GetBlock<
+    Stub::WithRawCallbackMethod_StreamBlocks<
+    Stub::WithRawCallbackMethod_StreamAccounts<
+    Stub::WithRawCallbackMethod_StreamStorage<
+    Stub::Service>>>>>>>>>>>>>>>;
+// clang-format on
+
+// A request for so few keys that it runs inline; its length tells without parsing.
+constexpr size_t kShortRequest = 512;
+
+class StateServiceImpl final : public RawStateService {
+ public:
+  explicit StateServiceImpl(Rpc& rpc) : rpc_(rpc), calls_(rpc.calls()) {}
+
+  Unary* ApplyStateChanges(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::ApplyStateChangesRequest, pb::ApplyStateChangesResponse>(
+        rpc_, rpc_.writers(), Method::kApplyStateChanges, c, in, out, [this, c](const auto& request, auto& response) {
+          return calls_.ApplyStateChanges(WriteBounds(*c, rpc_.limits()), request, response);
+        });
+  }
+  Unary* RollbackTo(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::RollbackToRequest, pb::RollbackToResponse>(
+        rpc_, rpc_.writers(), Method::kRollbackTo, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.RollbackTo(request, response); });
+  }
+  Unary* ComputeStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return OnReaders<pb::ComputeStateRootRequest, pb::ComputeStateRootResponse>(
+        Method::kComputeStateRoot, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.ComputeStateRoot(request, response); });
+  }
+  Unary* GetAccount(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetAccountRequest, pb::GetAccountResponse>(
+        rpc_, Method::kGetAccount, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetAccount(request, response); });
+  }
+  Unary* GetAccounts(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return ShortInline<pb::GetAccountsRequest, pb::GetAccountsResponse>(
+        Method::kGetAccounts, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetAccounts(request, response); });
+  }
+  Unary* GetStorage(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return ShortInline<pb::GetStorageRequest, pb::GetStorageResponse>(
+        Method::kGetStorage, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetStorage(request, response); });
+  }
+  Unary* GetCode(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetCodeRequest, pb::GetCodeResponse>(
+        rpc_, Method::kGetCode, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetCode(request, response); });
+  }
+  Unary* GetProof(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return OnReaders<pb::GetProofRequest, pb::GetProofResponse>(
+        Method::kGetProof, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetProof(request, response); });
+  }
+  Unary* GetMultiProof(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return OnReaders<pb::GetMultiProofRequest, pb::GetMultiProofResponse>(
+        Method::kGetMultiProof, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetMultiProof(request, response); });
+  }
+  Unary* GetStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetStateRootRequest, pb::GetStateRootResponse>(
+        rpc_, Method::kGetStateRoot, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetStateRoot(request, response); });
+  }
+  Unary* GetBlock(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunInline<pb::GetBlockRequest, pb::GetBlockResponse>(
+        rpc_, Method::kGetBlock, c, in, out,
+        [this](const auto& request, auto& response) { return calls_.GetBlock(request, response); });
+  }
+
+  // gRPC deletes streams by OnDone.
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ApplyStateChangesStream(Context* c) override {
+    return (new ApplyStream(rpc_, c))->Begin();
+  }
+  Writer* StreamBlocks(Context* c, const ByteBuffer* in) override { return StartBlockStream(rpc_, c, *in); }
+  Writer* StreamAccounts(Context* c, const ByteBuffer* in) override { return StartAccountStream(rpc_, c, *in); }
+  Writer* StreamStorage(Context* c, const ByteBuffer* in) override { return StartStorageStream(rpc_, c, *in); }
+
+ private:
+  template <typename Request, typename Response, typename Handler>
+  Unary* OnReaders(Method method, Context* c, const ByteBuffer* in, ByteBuffer* out, Handler handler) {
+    return RunOnPool<Request, Response>(rpc_, rpc_.readers(), method, c, in, out, std::move(handler));
+  }
+  template <typename Request, typename Response, typename Handler>
+  Unary* ShortInline(Method method, Context* c, const ByteBuffer* in, ByteBuffer* out, Handler handler) {
+    if (in->Length() > kShortRequest) return OnReaders<Request, Response>(method, c, in, out, std::move(handler));
+    return RunInline<Request, Response>(rpc_, method, c, in, out, std::move(handler));
+  }
+
+  Rpc& rpc_;
+  StateCalls& calls_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeStateService(Rpc& rpc) { return std::make_unique<StateServiceImpl>(rpc); }
+
+}  // namespace mptd

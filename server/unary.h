@@ -1,0 +1,80 @@
+// How unary calls run. They are raw gRPC methods: bytes are parsed and serialised here, so that a request that is no
+// protobuf gets a proper status and short reads need no allocation for their messages.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "google/protobuf/arena.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc.h"
+#include "server/status_mapping.h"
+
+namespace mptd {
+
+// Runs `handler(const Request&, Response&) -> absl::Status` on the polling thread that the call arrived on. For short
+// calls only: there are but a few such threads. gRPC's own reactor is used because it is the one that needs no further
+// thread.
+template <typename Request, typename Response, typename Handler>
+grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler&& handler) {
+  const absl::Time start = absl::Now();
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::Status status = CheckAlive(*context);
+  if (status.ok()) {
+    Request request;
+    status = ParseMessage(*in, request);
+    if (status.ok()) {
+      Response response;
+      status = handler(request, response);
+      if (status.ok()) status = SerializeMessage(response, rpc.limits().max_message_bytes, *out);
+    }
+  }
+  rpc.Record(method, status, absl::Now() - start);
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+// The part of RunOnPool that runs on the pool's thread.
+template <typename Request, typename Response, typename Handler>
+absl::Status ServePooled(const Rpc& rpc, const grpc::CallbackServerContext& context, grpc::ByteBuffer* in,
+                         grpc::ByteBuffer* out, Handler& handler) {
+  if (absl::Status status = CheckAlive(context); !status.ok()) return status;
+  google::protobuf::Arena arena(RequestArena());
+  auto* request = google::protobuf::Arena::CreateMessage<Request>(&arena);
+  if (absl::Status status = ParseMessage(*in, *request); !status.ok()) return status;
+  in->Clear();  // a block of changes may be large, and is here twice now
+  auto* response = google::protobuf::Arena::CreateMessage<Response>(&arena);
+  if (absl::Status status = handler(*request, *response); !status.ok()) return status;
+  return SerializeMessage(*response, rpc.limits().max_message_bytes, *out);
+}
+
+// Runs the handler on `pool`, whose queue is bounded: RESOURCE_EXHAUSTED at once when it is full.
+template <typename Request, typename Response, typename Handler>
+grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
+  const absl::Time start = absl::Now();
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto finish = [&rpc, method, start, reactor](const absl::Status& status) {
+    rpc.Record(method, status, absl::Now() - start);
+    reactor->Finish(ToGrpcStatus(status));
+  };
+  if (!rpc.TryEnter()) {
+    finish(TooBusy());
+    return reactor;
+  }
+  // gRPC hands out `in` as const, but it is this call's alone and stays until Finish; so do the context and `out`.
+  auto* bytes = const_cast<grpc::ByteBuffer*>(in);
+  TaskPool::Task task = [&rpc, context, bytes, out, finish, handler = std::move(handler)]() mutable {
+    const absl::Status status = ServePooled<Request, Response>(rpc, *context, bytes, out, handler);
+    rpc.Leave();
+    finish(status);
+  };
+  if (!pool.TrySubmit(task)) {
+    rpc.Leave();
+    finish(TooBusy());
+  }
+  return reactor;
+}
+
+}  // namespace mptd

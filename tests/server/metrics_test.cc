@@ -1,0 +1,122 @@
+#include "metrics/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <thread>
+
+namespace mptd {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(LatencyHistogramTest, BoundsDoubleAndAreInclusive) {
+  LatencyHistogram histogram;
+  for (const int64_t us : {0, 1, 2, 3, 4, 5, 1024, 1025}) histogram.Record(absl::Microseconds(us));
+  histogram.Record(absl::Nanoseconds(1001));
+  const auto counts = histogram.Read().counts;
+  EXPECT_EQ(counts[0], 2u);  // 0 and 1
+  EXPECT_EQ(counts[1], 2u);  // 2 and 1.001
+  EXPECT_EQ(counts[2], 2u);  // 3 and 4
+  EXPECT_EQ(counts[3], 1u);  // 5
+  EXPECT_EQ(counts[10], 1u);
+  EXPECT_EQ(counts[11], 1u);
+  EXPECT_DOUBLE_EQ(LatencyHistogram::UpperBoundSeconds(10), 1024e-6);
+}
+
+TEST(LatencyHistogramTest, ExtremesStayInside) {
+  LatencyHistogram histogram;
+  histogram.Record(absl::Hours(1000));
+  histogram.Record(-absl::Seconds(1));
+  const auto snapshot = histogram.Read();
+  EXPECT_EQ(snapshot.counts.front(), 1u);
+  EXPECT_EQ(snapshot.counts.back(), 1u);
+  EXPECT_TRUE(std::isinf(LatencyHistogram::UpperBoundSeconds(LatencyHistogram::kBuckets - 1)));
+}
+
+TEST(LatencyHistogramTest, QuantilesInterpolate) {
+  LatencyHistogram histogram;
+  EXPECT_EQ(histogram.Read().QuantileSeconds(0.99), 0);
+  for (int i = 0; i < 100; ++i) histogram.Record(absl::Microseconds(3));
+  EXPECT_NEAR(histogram.Read().QuantileSeconds(0.5), 3e-6, 1e-9);
+  histogram.Record(absl::Milliseconds(60));
+  EXPECT_LT(histogram.Read().QuantileSeconds(0.99), 5e-6);
+  EXPECT_GT(histogram.Read().QuantileSeconds(1.0), 30e-3);
+}
+
+TEST(LatencyHistogramTest, CountsFromManyThreads) {
+  LatencyHistogram histogram;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 10'000; ++i) histogram.Record(absl::Microseconds(i));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(histogram.Read().total(), 40'000u);
+}
+
+TEST(RecentQuantileTest, ForgetsWhatIsOld) {
+  LatencyHistogram histogram;
+  RecentQuantile recent;
+  absl::Time now = absl::UnixEpoch();
+  for (int i = 0; i < 100; ++i) histogram.Record(absl::Seconds(1));
+  EXPECT_GT(recent.P99Seconds(now, histogram.Read()), 0.5);
+  for (int scrape = 0; scrape < 10; ++scrape) {
+    now += absl::Seconds(15);
+    for (int i = 0; i < 100; ++i) histogram.Record(absl::Microseconds(10));
+    recent.P99Seconds(now, histogram.Read());
+  }
+  EXPECT_LT(recent.P99Seconds(now, histogram.Read()), 20e-6);
+  now += absl::Seconds(70);
+  EXPECT_LT(recent.P99Seconds(now, histogram.Read()), 20e-6);
+  now += absl::Seconds(70);
+  EXPECT_EQ(recent.P99Seconds(now, histogram.Read()), 0);
+}
+
+TEST(MetricsRegistryTest, RendersPrometheusText) {
+  MetricsRegistry registry;
+  registry.AddSource([](MetricsWriter& writer) {
+    writer.Gauge("state_head_block", "The head.", 12);
+    writer.Counter("mptd_things_total", "Things.", 3, {{"kind", "a"}});
+    writer.Counter("mptd_things_total", "Things.", 4, {{"kind", "b"}});
+  });
+  const std::string text = registry.Render();
+  EXPECT_THAT(text, HasSubstr("# HELP state_head_block The head.\n# TYPE state_head_block gauge\nstate_head_block 12\n"));
+  EXPECT_THAT(text, HasSubstr("mptd_things_total{kind=\"a\"} 3\nmptd_things_total{kind=\"b\"} 4\n"));
+}
+
+TEST(CallMetricsTest, CountsByMethodAndCode) {
+  CallMetrics calls({"Get", "Put"}, std::vector<std::string>(CallMetrics::kCodes, "SOME"));
+  calls.Record(0, 0, absl::Microseconds(5));
+  calls.Record(0, 3, absl::Microseconds(5));
+  calls.RecordCode(1, 0);
+  calls.Record(1, 999, absl::ZeroDuration());  // kept within bounds
+  EXPECT_EQ(calls.Count(0, 0), 1u);
+  EXPECT_EQ(calls.Count(0, 3), 1u);
+  EXPECT_EQ(calls.Count(1, 16), 1u);
+  EXPECT_EQ(calls.Latency(0).total(), 2u);
+  MetricsRegistry registry;
+  registry.AddSource([&](MetricsWriter& writer) { calls.Write(writer); });
+  const std::string text = registry.Render();
+  EXPECT_THAT(text, HasSubstr("mptd_grpc_calls_total{method=\"Get\",code=\"SOME\"} 1"));
+  EXPECT_THAT(text, HasSubstr("mptd_grpc_call_seconds_count{method=\"Get\"} 2"));
+  EXPECT_THAT(text, HasSubstr("le=\"+Inf\""));
+}
+
+TEST(ProcessMetricsTest, AreThere) {
+  MetricsRegistry registry;
+  registry.AddSource(WriteProcessMetrics);
+  const std::string text = registry.Render();
+  for (const char* name : {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds",
+                           "process_max_fds", "process_start_time_seconds", "process_virtual_memory_bytes"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("\n") + name + " "));
+    EXPECT_THAT(text, Not(HasSubstr(std::string("\n") + name + " 0\n")));
+  }
+  EXPECT_GT(MemoryLimitBytes(), ResidentMemoryBytes());
+}
+
+}  // namespace
+}  // namespace mptd
