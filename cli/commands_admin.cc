@@ -1,0 +1,182 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/render.h"
+#include "cli/table.h"
+#include "cli/values.h"
+
+namespace mptd::cli {
+namespace {
+
+using Admin = v1::AdminService::StubInterface;
+
+// grpc.health.v1.HealthCheckResponse.ServingStatus.
+constexpr int kServing = 1;
+
+const char* HealthName(int serving_status) {
+  switch (serving_status) {
+    case kServing:
+      return "SERVING";
+    case 2:
+      return "NOT_SERVING";
+    case 3:
+      return "SERVICE_UNKNOWN";
+    default:
+      return "UNKNOWN";
+  }
+}
+
+std::string Checked(const v1::VerifyResponse& progress) {
+  return absl::StrCat(CountText(progress.accounts_checked()), " accounts, ", CountText(progress.slots_checked()),
+                      " slots, ", CountText(progress.nodes_checked()), " nodes");
+}
+
+Json CheckJson(const v1::VerifyResponse& result) {
+  return {{"ok", result.ok()},
+          {"block", BlockJson(result.block())},
+          {"accounts_checked", result.accounts_checked()},
+          {"slots_checked", result.slots_checked()},
+          {"nodes_checked", result.nodes_checked()},
+          {"difference", result.difference()}};
+}
+
+}  // namespace
+
+ExitCode RunStatus(Session& session) {
+  v1::GetStatusResponse response;
+  const grpc::Status status = session.client().Call(&Admin::GetStatus, v1::GetStatusRequest(), &response);
+  if (!status.ok()) return session.Refused(status);
+  if (session.json()) {
+    session.PrintJson(StatusJson(response));
+  } else {
+    session.terminal().Print(FieldLines(StatusFields(session.client().target(), response)));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunFlush(Session& session) {
+  v1::FlushResponse response;
+  const grpc::Status status = session.client().Call(&Admin::Flush, v1::FlushRequest(), &response, Patience::kLong);
+  if (!status.ok()) return session.Refused(status, Patience::kLong);
+  if (session.json()) {
+    session.PrintJson(BlockJson(response.block()));
+  } else {
+    session.terminal().Print("flushed up to " + BlockLine(response.block()) + "\n");
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args) {
+  v1::CheckpointRequest request;
+  request.set_directory(args.directory);
+  v1::CheckpointResponse response;
+  const grpc::Status status = session.client().Call(&Admin::Checkpoint, request, &response, Patience::kLong);
+  if (!status.ok()) return session.Refused(status, Patience::kLong);
+  if (session.json()) {
+    session.PrintJson({{"directory", response.directory()}, {"block", BlockJson(response.block())}});
+  } else {
+    session.terminal().Print(absl::StrFormat("%s holds %s; `mptd --data-dir %s` starts on it\n", response.directory(),
+                                             BlockLine(response.block()), response.directory()));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunPrune(Session& session, const PruneArgs& args) {
+  v1::PruneRequest request;
+  request.set_keep_blocks(args.keep);
+  v1::PruneResponse response;
+  const grpc::Status status = session.client().Call(&Admin::Prune, request, &response, Patience::kLong);
+  if (!status.ok()) return session.Refused(status, Patience::kLong);
+  if (session.json()) {
+    session.PrintJson(
+        {{"pruned_blocks", response.pruned_blocks()}, {"oldest_served_number", response.oldest_served_number()}});
+  } else {
+    session.terminal().Print(absl::StrFormat("dropped the history of %s blocks; block %d is the oldest served\n",
+                                             CountText(response.pruned_blocks()), response.oldest_served_number()));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunCheck(Session& session) {
+  grpc::ClientContext context;
+  session.client().Prepare(context, Patience::kLong);
+  const auto reader = session.client().admin().Verify(&context, v1::VerifyRequest());
+  v1::VerifyResponse last;
+  {
+    Progress progress(session.terminal());
+    while (reader->Read(&last)) progress.Update(std::nullopt, "checking: " + Checked(last));
+  }
+  const grpc::Status status = reader->Finish();
+  if (!status.ok()) return session.Refused(status, Patience::kLong);
+  if (!last.done())
+    return session.Fail(ExitCode::kRefused, "the daemon ended the check before it was done; look at its log");
+  if (session.json()) session.PrintJson(CheckJson(last));
+  if (!last.ok()) {
+    return session.Fail(ExitCode::kNo,
+                        absl::StrFormat("%s differs: %s (checked %s); go back to a checkpoint", BlockLine(last.block()),
+                                        OneLine(last.difference()), Checked(last)));
+  }
+  if (!session.json()) session.terminal().Print(BlockLine(last.block()) + " is whole: " + Checked(last) + "\n");
+  return ExitCode::kOk;
+}
+
+ExitCode RunLogLevel(Session& session, const LogLevelArgs& args) {
+  v1::SetLogLevelRequest request;
+  request.set_level(args.level);
+  request.set_module(args.module);
+  v1::SetLogLevelResponse response;
+  const grpc::Status status = session.client().Call(&Admin::SetLogLevel, request, &response);
+  if (!status.ok()) return session.Refused(status);
+  if (session.json()) {
+    session.PrintJson({{"level", args.level}, {"module", args.module}, {"previous_level", response.previous_level()}});
+  } else {
+    session.terminal().Print(absl::StrFormat("the log level of %s is now %s, it was %s\n",
+                                             args.module.empty() ? "all modules" : args.module, args.level,
+                                             response.previous_level()));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunConfig(Session& session) {
+  v1::GetConfigResponse response;
+  const grpc::Status status = session.client().Call(&Admin::GetConfig, v1::GetConfigRequest(), &response);
+  if (!status.ok()) return session.Refused(status);
+  if (session.json()) {
+    Json entries = Json::array();
+    for (const v1::ConfigEntry& entry : response.entries()) {
+      entries.push_back({{"key", entry.key()}, {"value", entry.value()}, {"source", entry.source()}});
+    }
+    session.PrintJson(entries);
+    return ExitCode::kOk;
+  }
+  Table table({{"KEY"}, {"VALUE"}, {"SOURCE"}});
+  for (const v1::ConfigEntry& entry : response.entries()) table.Add({entry.key(), entry.value(), entry.source()});
+  session.terminal().Print(table.Render());
+  return ExitCode::kOk;
+}
+
+ExitCode RunHealth(Session& session, const HealthArgs& args) {
+  int serving = 0;
+  const grpc::Status status = session.client().CheckHealth(args.service, &serving);
+  const bool unknown = status.error_code() == grpc::StatusCode::NOT_FOUND;
+  if (!status.ok() && !unknown) return session.Refused(status);
+  const char* name = unknown ? "SERVICE_UNKNOWN" : HealthName(serving);
+  if (session.json()) {
+    session.PrintJson({{"service", args.service}, {"status", name}});
+  } else {
+    session.terminal().Print(absl::StrCat(name, "\n"));
+  }
+  return serving == kServing ? ExitCode::kOk : ExitCode::kNo;
+}
+
+ExitCode RunVersion(Session& session) {
+  if (session.json()) {
+    session.PrintJson({{"version", MPTD_VERSION}});
+  } else {
+    session.terminal().Print("mptctl " MPTD_VERSION "\n");
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace mptd::cli
