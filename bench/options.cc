@@ -1,0 +1,95 @@
+#include "bench/options.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
+
+namespace mptd::bench {
+namespace {
+
+template <typename T>
+void AddWord(CLI::App& app, const std::string& name, T& value, const std::map<std::string, T>& words,
+             const std::string& help) {
+  app.add_option(name, value, help)->transform(CLI::CheckedTransformer(words).description(""))->default_str("");
+}
+
+void AddWorkload(CLI::App& app, BenchOptions& out) {
+  WorkloadSpec& workload = out.workload;
+  AddWord<Profile>(app, "--profile", workload.profile,
+                   {{"accounts", Profile::kAccounts},
+                    {"one-contract", Profile::kOneContract},
+                    {"many-contracts", Profile::kManyContracts}},
+                   "accounts (the default), one-contract or many-contracts");
+  app.add_option("-n,--accounts", workload.accounts, "Accounts that are preloaded")->check(CLI::PositiveNumber);
+  app.add_option("-u,--updates", workload.updates,
+                 "What a block changes: accounts, slots (one-contract) or contracts, two slots each (many-contracts)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("-b,--blocks", out.blocks, "Blocks that are measured")->check(CLI::PositiveNumber);
+  app.add_option("--slots", workload.slots, "one-contract: its slots")->check(CLI::PositiveNumber);
+  app.add_option("--contracts", workload.contracts, "many-contracts: how many")->check(CLI::PositiveNumber);
+  app.add_option("--contract-slots", workload.contract_slots, "many-contracts: slots of each")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--preload-block", workload.preload_block, "Accounts or slots in a block of the preload")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--warmup", out.warmup, "Blocks before those that count; as many more take their changes back");
+  app.add_option("--reads", out.reads, "Reads in a pass; 0 for no reads");
+  app.add_option("--proofs", out.proofs, "Proofs in a pass; 0 for no proofs");
+  app.add_option("--root-calls", out.root_calls, "Calls of ComputeStateRoot a caller; 0 for none");
+  app.add_option("--beside-blocks", out.beside_blocks, "Blocks that are applied beside a reader; 0 for none");
+}
+
+void AddEngine(CLI::App& app, EngineOptions& engine) {
+  AddWord<Durability>(app, "--durability", engine.durability,
+                      {{"sync", Durability::kSync}, {"batched", Durability::kBatched}, {"async", Durability::kAsync}},
+                      "sync, batched (the default) or async");
+  app.add_option("--node-cache-bytes", engine.node_cache_bytes, "Memory for trie nodes")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--row-cache-bytes", engine.row_cache_bytes, "Memory for accounts and slots")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--block-cache-bytes", engine.block_cache_bytes, "Memory for RocksDB's blocks")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--history-memory-bytes", engine.history_memory_bytes, "Memory for undo records")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--queue-bytes", engine.queue_bytes, "Memory for blocks that are not in the tables yet")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--flush-blocks", engine.flush_blocks, "Blocks between two flushes");
+  app.add_option("--keep-blocks", engine.keep_blocks, "Blocks served behind the head");
+  app.add_option("--worker-threads", engine.worker_threads, "Threads for one block; 0 for one a core");
+}
+
+}  // namespace
+
+std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) {
+  BenchOptions out;
+  CLI::App app("Measures mptd on the workload of bench/peers/README.md.", "mptd-bench");
+  app.option_defaults()->always_capture_default();
+  AddWorkload(app, out);
+  AddEngine(app, out.engine);
+  std::string data_dir = "./mptd-bench-data";
+  std::string output = "table";
+  app.add_option("--data-dir", data_dir, "A folder for the data, which are put into mptd-bench inside of it");
+  AddWord<TargetKind>(app, "--target", out.target,
+                      {{"engine", TargetKind::kEngine}, {"unix", TargetKind::kUnix}, {"tcp", TargetKind::kTcp}},
+                      "engine (in this process, the default), or a daemon over unix or tcp");
+  out.self = std::filesystem::read_symlink("/proc/self/exe").string();
+  out.mptd = std::filesystem::path(out.self).replace_filename("mptd").string();
+  app.add_option("--mptd", out.mptd, "The daemon's program");
+  app.add_flag("--settle", out.settle, "Close and open again after the preload, as the peers do");
+  app.add_flag("--reuse", out.reuse,
+               "Take the preload that an earlier run with --keep left, if it can be rolled back to");
+  app.add_flag("--keep", out.keep, "Leave the data in their folder");
+  app.add_option("-o,--output", output, "table or json")->check(CLI::IsMember({"table", "json"}));
+  app.add_option("--serve-empty", out.serve_empty)->group("");
+  app.add_flag("-q,--quiet", out.quiet, "Do not say on standard error what is being done");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    exit_code = app.exit(error) == 0 ? 0 : 2;
+    return std::nullopt;
+  }
+  out.json = output == "json";
+  out.engine.data_dir = data_dir + "/mptd-bench";
+  return out;
+}
+
+}  // namespace mptd::bench

@@ -1,0 +1,83 @@
+// The second half of a run: what is asked of the state that the blocks left.
+#include <filesystem>
+
+#include "bench/run.h"
+#include "storage/rocksdb_store.h"
+
+namespace mptd::bench {
+namespace {
+
+double Megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
+
+}  // namespace
+
+absl::Status Run::HashFloor() {
+  Say("hash floor");
+  return MeasureHashFloor(questions(), last_changes_, nodes_hashed_);
+}
+
+absl::Status Run::Restart() {
+  Say("restart");
+  const Stopwatch closing;
+  if (absl::Status status = target_->Close(); !status.ok()) return status;
+  report_.Add("close_s", "closing", "s", closing.Seconds());
+  report_.Add("disk_mb", "disk after closing", "MB", Megabytes(DiskBytes(options_.engine.data_dir)));
+  const Stopwatch opening;
+  if (absl::Status status = target_->Open(); !status.ok()) return status;
+  report_.Add("open_s", "opening", "s", opening.Seconds());
+  return absl::OkStatus();
+}
+
+absl::Status Run::Ask() {
+  const Questions ask = questions();
+  Say("reads");
+  if (absl::Status status = MeasureReads(ask); !status.ok()) return status;
+  Say("proofs");
+  if (absl::Status status = MeasureProofs(ask, number_); !status.ok()) return status;
+  Say("roots");
+  if (absl::Status status = MeasureRoots(ask); !status.ok()) return status;
+  Say("reads beside blocks");
+  const auto apply = [this]() -> absl::StatusOr<double> {
+    Latencies time;
+    if (absl::Status status = Apply(draws_.Next(), &time); !status.ok()) return status;
+    return time.values().front();
+  };
+  if (absl::Status status = MeasureReaderBesideBlocks(ask, apply); !status.ok()) return status;
+  if (absl::Status status = MeasureAgainstEmptyServer(ask); !status.ok()) return status;
+  TakePeakMemory("questions_peak_mb", "questions, peak memory");
+  return absl::OkStatus();
+}
+
+// The first block after a restart finds nothing in memory.
+absl::Status Run::ColdBlock() {
+  Say("cold block");
+  if (absl::Status status = Reopen(); !status.ok()) return status;
+  Latencies times;
+  for (int i = 0; i < 2; ++i) {
+    if (absl::Status status = Apply(draws_.Next(), &times); !status.ok()) return status;
+  }
+  report_.Add("cold_block_ms", "the first block after a restart", "ms", times.values()[0]);
+  report_.Add("second_block_ms", "the second block after a restart", "ms", times.values()[1]);
+  TakePeakMemory("restart_peak_mb", "restart, peak memory");
+  return absl::OkStatus();
+}
+
+absl::Status Run::Compact() {
+  Say("compaction");
+  if (absl::Status status = target_->Close(); !status.ok()) return status;
+  {
+    storage::RocksDbOptions options;
+    options.dir = options_.engine.data_dir + "/db";
+    options.create_if_missing = false;
+    absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> store = storage::OpenRocksDb(options);
+    if (!store.ok()) return store.status();
+    const Stopwatch watch;
+    if (absl::Status status = (*store)->Compact(); !status.ok()) return status;
+    report_.Add("compaction_s", "compaction", "s", watch.Seconds());
+  }
+  report_.Add("disk_compacted_mb", "disk after compaction", "MB", Megabytes(DiskBytes(options_.engine.data_dir)));
+  report_.Add("disk_log_mb", "of it the change log", "MB", Megabytes(DiskBytes(options_.engine.data_dir + "/log")));
+  return absl::OkStatus();
+}
+
+}  // namespace mptd::bench

@@ -1,0 +1,68 @@
+// Who is measured: the engine in this process or a daemon behind gRPC, behind one interface.
+// Open, Close, Apply and Flush are for one thread; everything else may be called by many at once while it is open.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "bench/options.h"
+#include "core/engine/block.h"
+#include "core/engine/state_view.h"
+
+namespace mptd::bench {
+
+struct Head {
+  bool has_blocks = false;
+  uint64_t number = 0;
+  Hash root;
+};
+
+struct BlockReply {
+  Hash root;
+  uint64_t nodes_hashed = 0;
+};
+
+// A request in the form that the target takes, so that making it is not measured.
+class Prepared {
+ public:
+  virtual ~Prepared() = default;
+};
+
+class Target {
+ public:
+  virtual ~Target() = default;
+
+  // On the data folder of the options; returns when it serves.
+  virtual absl::Status Open() = 0;
+  // Everything is on disk on return. OK when it is not open.
+  virtual absl::Status Close() = 0;
+
+  virtual std::unique_ptr<Prepared> PrepareBlock(BlockChanges block) const = 0;
+  virtual absl::StatusOr<BlockReply> Apply(std::unique_ptr<Prepared> block) = 0;
+  virtual absl::Status Flush() = 0;
+  virtual absl::Status RollbackTo(uint64_t number) = 0;
+  virtual absl::StatusOr<Head> GetHead() = 0;
+
+  // One account and, if given, one of its slots. NOT_FOUND when there is no such account.
+  virtual absl::Status Read(const Address& address, const std::optional<Hash>& slot) const = 0;
+  // Many accounts with one call.
+  virtual absl::Status ReadMany(std::span<const Address> addresses) const = 0;
+  // Of the head, or of the block `number`. Returns how many nodes the proof has.
+  virtual absl::StatusOr<size_t> Prove(const Address& address, const std::optional<Hash>& slot,
+                                       std::optional<uint64_t> number) const = 0;
+  virtual absl::StatusOr<std::vector<Bytes>> ProofNodes(std::span<const ProofTargetSpec> targets) const = 0;
+  virtual std::unique_ptr<Prepared> PrepareRoot(std::vector<AccountChange> changes) const = 0;
+  virtual absl::StatusOr<Hash> ComputeRoot(const Prepared& changes) const = 0;
+
+  // Whose memory and disk traffic counts.
+  virtual int process_id() const = 0;
+};
+
+std::unique_ptr<Target> MakeEngineTarget(const EngineOptions& options);
+std::unique_ptr<Target> MakeDaemonTarget(const BenchOptions& options);
+
+}  // namespace mptd::bench

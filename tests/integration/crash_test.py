@@ -1,0 +1,223 @@
+"""Kills the daemon in the middle of its work, over and over, and compares what comes back with a model.
+
+The model is a list of every operation sent, each with the chain that it leads to. Whatever the daemon recovers must be
+the chain after one of them, not before the last one that a reply called durable: head, roots, accounts, slots, proofs.
+"""
+import dataclasses
+import os
+import random
+import signal
+import threading
+import unittest
+
+import grpc
+
+from client import SHORT, ZERO_HASH, Daemon, admin_pb, pb, proof_json, quantity, verify_offline, word
+
+ACCOUNTS = 2000
+SLOTS = 40
+WINDOW = 32  # blocks served behind the head
+KILLS = 3 if SHORT else 18  # in each of the three modes
+
+
+@dataclasses.dataclass
+class Block:
+    """A block of the model; `state` maps addresses to (nonce, balance, {slot: value}) and is never changed."""
+    number: int
+    hash: bytes
+    parent: 'Block | None'
+    state: dict
+    operation: int  # which led to it first
+    root: bytes = b''  # once a reply has told it
+    request: object = None
+
+    def ancestor(self, number):
+        block = self
+        while block is not None and block.number > number:
+            block = block.parent
+        return block
+
+
+class Model:
+    def __init__(self, rnd):
+        self.rnd = rnd
+        self.heads = [Block(0, ZERO_HASH, None, {}, 0)]  # after each operation
+        self.durable = 0  # the newest operation that cannot be lost
+
+    @property
+    def head(self):
+        return self.heads[-1]
+
+    def random_change(self, address, old):
+        """A change of one account and what becomes of it (None: gone)."""
+        rnd = self.rnd
+        change = pb.AccountChange(address=address)
+        if old is not None and rnd.random() < 0.05:
+            change.delete = True
+            return change, None
+        nonce, balance, slots = old or (1, 0, {})
+        slots = dict(slots)
+        if old is None or rnd.random() < 0.5:
+            nonce = rnd.randrange(1, 1 << 60)
+            change.nonce = nonce
+        if rnd.random() < 0.7:
+            balance = rnd.randrange(1 << rnd.choice((8, 90, 256)))
+            change.balance = quantity(balance)
+        if slots and rnd.random() < 0.05:
+            change.reset_storage = True
+            slots = {}
+        if rnd.random() < 0.3:
+            for key in rnd.sample(range(SLOTS), rnd.randrange(1, 6)):
+                value = rnd.choice((0, 1, rnd.randrange(1 << 256)))
+                change.slots.add(key=word(key), value=quantity(value))
+                slots.pop(key, None)
+                if value:
+                    slots[key] = value
+        return change, (nonce, balance, slots)
+
+    def new_block(self, parent):
+        """A block of random changes on `parent`, with its request; it becomes the head when it is sent."""
+        rnd = self.rnd
+        state = dict(parent.state)
+        changes = []
+        for i in rnd.sample(range(ACCOUNTS), rnd.randrange(1, 150)):
+            address = i.to_bytes(20, 'big')
+            change, becomes = self.random_change(address, state.get(address))
+            changes.append(change)
+            if becomes is None:
+                del state[address]
+            else:
+                state[address] = becomes
+        block = Block(parent.number + 1, rnd.randbytes(32), parent, state, len(self.heads))
+        block.request = pb.ApplyStateChangesRequest(number=block.number, hash=block.hash, parent_hash=parent.hash,
+                                                    changes=changes, reorganize=parent is not self.head)
+        return block
+
+    def settle(self, durable_number):
+        """A reply said that block `durable_number` of the present chain cannot be lost."""
+        block = self.head.ancestor(durable_number)
+        if block is not None:
+            self.durable = max(self.durable, block.operation)
+
+    def recovered(self, number, block_hash):
+        """The block that a restarted daemon may have as its head, or None; the model goes on from there."""
+        for operation in range(len(self.heads) - 1, self.durable - 1, -1):
+            block = self.heads[operation]
+            if (block.number, block.hash) == (number, block_hash or ZERO_HASH):
+                # Operations after it are gone for good.
+                del self.heads[operation + 1:]
+                self.durable = operation
+                return block
+        return None
+
+
+class CrashTest(unittest.TestCase):
+    def work(self, daemon, model, mode):
+        """Sends operations until the daemon is gone."""
+        rnd = model.rnd
+        try:
+            while True:
+                parent = model.head
+                choice = rnd.random()
+                back = max(parent.number - rnd.randrange(1, 7), 1)
+                if choice < 0.02 and parent.number > 20:
+                    target = parent.ancestor(back)
+                    model.heads.append(target)
+                    daemon.state.RollbackTo(pb.RollbackToRequest(block=pb.BlockRef(hash=target.hash)))
+                    model.durable = len(model.heads) - 1  # a rollback is durable on return
+                    continue
+                if choice < 0.06 and parent.number > 20:
+                    parent = parent.ancestor(back)
+                block = model.new_block(parent)
+                model.heads.append(block)
+                answer = daemon.state.ApplyStateChanges(block.request)
+                block.root = answer.block.state_root
+                self.assertEqual(answer.block.hash, block.hash)
+                self.assertFalse(answer.already_applied)
+                if mode == 'sync':
+                    self.assertEqual(answer.durable_number, block.number)
+                model.settle(answer.durable_number)
+        except grpc.RpcError as error:
+            if daemon.process.poll() is None and error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+
+    def check_state(self, daemon, block, addresses):
+        ref = pb.BlockRef(hash=block.hash)
+        answer = daemon.state.GetAccounts(pb.GetAccountsRequest(addresses=addresses, block=ref))
+        self.assertEqual(answer.block.state_root, block.root)
+        for address, entry in zip(addresses, answer.accounts, strict=True):
+            expected = block.state.get(address)
+            self.assertEqual(entry.exists, expected is not None, address.hex())
+            if expected is not None:
+                self.assertEqual((entry.account.nonce, entry.account.balance), (expected[0], quantity(expected[1])))
+        keys = [word(key) for key in range(SLOTS)]
+        for address in addresses[:20]:
+            got = daemon.state.GetStorage(pb.GetStorageRequest(address=address, slots=keys, block=ref))
+            slots = (block.state.get(address) or (0, 0, {}))[2]
+            self.assertEqual(list(got.values), [quantity(slots.get(key, 0)) for key in range(SLOTS)])
+
+    def check_proof(self, daemon, block, address):
+        keys = [3, 17, SLOTS + 1]
+        got = daemon.proof(address, [word(key) for key in keys], hash=block.hash)
+        nonce, balance, slots = block.state.get(address) or (0, 0, {})
+        self.assertEqual((got.nonce, got.balance), (nonce, quantity(balance)))
+        self.assertEqual([s.value for s in got.storage_proofs], [quantity(slots.get(key, 0)) for key in keys])
+        accepted, said = verify_offline(block.root, proof_json(got))
+        self.assertTrue(accepted, said)
+
+    def check_recovered(self, daemon, model):
+        head = daemon.head()
+        lowest = model.heads[model.durable]
+        block = model.recovered(head.number, head.hash)
+        self.assertIsNotNone(block, f'head {head.number} {head.hash.hex()}; durable was {lowest.number}')
+        if block.number == 0:
+            return  # killed before the first block was there
+        if block.root:
+            self.assertEqual(head.state_root, block.root)
+        else:
+            block.root = head.state_root  # the block that was under way; its accounts and proofs are compared below
+            again = daemon.state.ApplyStateChanges(block.request)
+            self.assertTrue(again.already_applied)
+            self.assertEqual(again.block.state_root, block.root)
+        everyone = [i.to_bytes(20, 'big') for i in range(ACCOUNTS)]
+        model.rnd.shuffle(everyone)
+        self.check_state(daemon, block, everyone)
+        self.check_proof(daemon, block, everyone[0])
+        oldest = daemon.admin.GetStatus(admin_pb.GetStatusRequest()).oldest_served_number
+        for number in model.rnd.sample(range(oldest, block.number + 1), min(4, block.number + 1 - oldest)):
+            older = block.ancestor(number)
+            if older is not None and older.root:
+                self.check_state(daemon, older, everyone[:60])
+                self.check_proof(daemon, older, everyone[1])
+        report = daemon.verify_data()
+        self.assertTrue(report.ok, report.difference)
+
+    def kill_again_and_again(self, mode):
+        seed = int(os.environ.get('MPTD_TEST_SEED') or random.SystemRandom().randrange(1 << 32))
+        print(f'{mode}: MPTD_TEST_SEED={seed}', flush=True)
+        rnd = random.Random(seed)
+        model = Model(rnd)
+        with Daemon('--persistence.mode', mode, '--persistence.flush_blocks', '8', '--pruning.keep_recent_states',
+                         str(WINDOW), '--pruning.pruning_interval_blocks', '4') as daemon:
+            for _ in range(KILLS):
+                timer = threading.Timer(rnd.uniform(0.05, 1.2), daemon.process.kill)
+                timer.start()
+                self.work(daemon, model, mode)
+                timer.join()
+                daemon.restart(signal.SIGKILL)
+                self.check_recovered(daemon, model)
+            print(f'{mode}: {KILLS} kills, head {model.head.number}, {len(model.head.state)} accounts', flush=True)
+            self.assertGreater(model.head.number, KILLS)
+
+    def test_sync(self):
+        self.kill_again_and_again('sync')
+
+    def test_batched(self):
+        self.kill_again_and_again('batched')
+
+    def test_async(self):
+        self.kill_again_and_again('async')
+
+
+if __name__ == '__main__':
+    unittest.main()
