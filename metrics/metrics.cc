@@ -112,7 +112,8 @@ std::string MetricsRegistry::Render() const {
 }
 
 double RecentQuantile::P99Seconds(absl::Time now, const LatencyHistogram::Snapshot& current) {
-  // The oldest kept snapshot is the newest that is at least a minute old, so the window is a minute plus one scrape interval.
+  // The oldest kept snapshot is the newest that is at least a minute old, so the window is a minute plus one scrape
+  // interval.
   while (taken_.size() >= 2 && now - taken_[1].first >= kRecent) taken_.pop_front();
   const LatencyHistogram::Snapshot recent = taken_.empty() ? current : current.Since(taken_.front().second);
   // Scrapers may be many and hasty; one snapshot a second is enough.
@@ -140,8 +141,10 @@ void CallMetrics::Write(MetricsWriter& writer) const {
   for (size_t m = 0; m < methods_.size(); ++m) {
     const LatencyHistogram::Snapshot latency = Latency(m);
     if (latency.total() == 0) continue;
-    writer.Histogram("mptd_grpc_call_seconds", "Time from a call's arrival to its answer; of streams, only the blocks of ApplyStateChangesStream are counted.",
-                     latency, {{"method", methods_[m]}});
+    writer.Histogram(
+        "mptd_grpc_call_seconds",
+        "Time from a call's arrival to its answer; of streams, only the blocks of ApplyStateChangesStream are counted.",
+        latency, {{"method", methods_[m]}});
   }
 }
 

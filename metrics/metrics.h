@@ -1,7 +1,7 @@
 // What the daemon counts and measures, in Prometheus' text format.
 //
-// Recording (LatencyHistogram, CallMetrics) never locks and may be done from any thread. MetricsRegistry and MetricsWriter:
-// see each.
+// Recording (LatencyHistogram, CallMetrics) never locks and may be done from any thread. MetricsRegistry and
+// MetricsWriter: see each.
 #pragma once
 
 #include <array>
@@ -83,7 +83,8 @@ class MetricsRegistry {
   std::vector<Source> sources_;
 };
 
-// The 99th percentile of the last minute or so, from snapshots of histograms taken at scrapes. For one thread at a time.
+// The 99th percentile of the last minute or so, from snapshots of histograms taken at scrapes. For one thread at a
+// time.
 class RecentQuantile {
  public:
   double P99Seconds(absl::Time now, const LatencyHistogram::Snapshot& current);

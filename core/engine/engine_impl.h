@@ -117,7 +117,7 @@ class EngineImpl final : public StateEngine {
   absl::Status NotServed(const std::string& what) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   uint64_t DurableSequence() const;
   uint64_t DurableNumber() const;
-  void Emit(EngineEvent event) const {
+  void Emit(const EngineEvent& event) const {
     if (options_.on_event) options_.on_event(event);
   }
   void BecomeReadOnly(std::string why, EngineEvent::Kind kind);

@@ -448,7 +448,7 @@ absl::Status DecodeBoth(const RowPair& pair, std::optional<Account>& before, std
   return absl::OkStatus();
 }
 
-absl::Status AddSlots(std::vector<RowPair> slots, Transition& transition) {
+absl::Status AddSlots(const std::vector<RowPair>& slots, Transition& transition) {
   auto account = transition.accounts.begin();
   for (const RowPair& pair : slots) {
     const Hash key = Hash::FromView(BytesView(pair.key).substr(0, 32));
@@ -491,7 +491,7 @@ absl::Status EngineImpl::MakeRollback(uint64_t number, uint64_t sequence, Step& 
   }
   absl::StatusOr<std::vector<RowPair>> slots = RowsThatDiffer(*now, **then, Table::kSlots, plan->keys[Table::kSlots]);
   if (!slots.ok()) return slots.status();
-  if (absl::Status s = AddSlots(*std::move(slots), transition); !s.ok()) return s;
+  if (absl::Status s = AddSlots(*slots, transition); !s.ok()) return s;
   absl::StatusOr<std::vector<RowPair>> code = RowsThatDiffer(*now, **then, Table::kCode, plan->keys[Table::kCode]);
   if (!code.ok()) return code.status();
   for (RowPair& pair : *code) {

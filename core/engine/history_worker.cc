@@ -128,6 +128,7 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
 void HistoryWorker::Load(uint64_t sequence, const std::vector<UndoRow>& account_nodes,
                          const std::vector<UndoRow>& slot_nodes) {
   std::vector<VersionIndex::Entry*> entries;
+  entries.reserve(account_nodes.size() + slot_nodes.size());
   for (const UndoRow& row : account_nodes) {
     entries.push_back(store_->nodes.PutReplaced(TableId(Table::kAccountNodes), row.key, row.value, sequence));
   }

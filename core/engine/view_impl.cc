@@ -253,6 +253,7 @@ absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
     if (wanted.empty()) continue;
     std::sort(wanted.begin(), wanted.end());
     std::vector<std::string_view> keys;
+    keys.reserve(wanted.size());
     for (const auto& [key, place] : wanted) keys.push_back(key);
     std::vector<storage::Value> values(keys.size());
     const Table table = of_accounts ? Table::kAccountNodes : Table::kSlotNodes;
@@ -344,6 +345,7 @@ absl::StatusOr<std::vector<std::optional<Account>>> ViewImpl::GetAccounts(std::s
   const std::vector<Hash> keys = HashAllOf(addresses);
   const std::vector<size_t> order = SortedOrder(keys);
   std::vector<BytesView> sorted;
+  sorted.reserve(order.size());
   for (size_t i : order) sorted.push_back(keys[i].view());
   std::vector<std::optional<Bytes>> rows(keys.size());
   if (absl::Status s = RowsAt(Table::kAccounts, sorted, rows); !s.ok()) return s;

@@ -65,7 +65,8 @@ TrieChanges::~TrieChanges() {
   for (LeafNode* leaf : fresh_leaves) delete leaf;
   for (BranchNode* node : loaded_before) {
     // Children that were installed below a root that was never linked itself are nobody else's.
-    ForEachInMemory(node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
+    ForEachInMemory(
+        node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
   }
 }
 

@@ -1,5 +1,5 @@
-// The records that the engine alone writes and reads: they come back as they were, and damaged ones are named as such, never
-// read past their end (the address sanitizer watches).
+// The records that the engine alone writes and reads: they come back as they were, and damaged ones are named as such,
+// never read past their end (the address sanitizer watches).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -58,7 +58,8 @@ void Shuffle(BlockChanges& block, uint64_t seed) {
 }
 
 void Sort(BlockChanges& block) {
-  std::sort(block.changes.begin(), block.changes.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
+  std::sort(block.changes.begin(), block.changes.end(),
+            [](const auto& a, const auto& b) { return a.address < b.address; });
   for (AccountChange& change : block.changes) {
     std::sort(change.slots.begin(), change.slots.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
   }
@@ -73,7 +74,8 @@ void ExpectDamageIsFound(const Bytes& record, uint64_t seed, const Decode& decod
   for (size_t size = 0; size < record.size(); size += step) {
     // A copy of just that size, so that reading past its end is noticed.
     const std::vector<char> exact(record.begin(), record.begin() + static_cast<ptrdiff_t>(size));
-    ASSERT_EQ(decode(BytesView(exact.data(), size)).code(), absl::StatusCode::kDataLoss) << size << " of " << record.size();
+    ASSERT_EQ(decode(BytesView(exact.data(), size)).code(), absl::StatusCode::kDataLoss)
+        << size << " of " << record.size();
   }
   ASSERT_EQ(decode(record + '\0').code(), absl::StatusCode::kDataLoss);
   std::mt19937_64 random(seed);
@@ -125,7 +127,8 @@ TEST(ChangeCodec, DigestsDoNotDependOnTheOrder) {
 TEST(ChangeCodec, DigestsDependOnEverythingElse) {
   BlockChanges block;
   block.number = 7;
-  block.changes = {SetSlots(1, {{1, 1}, {2, 2}}), SetCode(2, "code"), SetBalance(3, 5), Remove(4), Touch(5), Reset(Touch(6))};
+  block.changes = {
+      SetSlots(1, {{1, 1}, {2, 2}}), SetCode(2, "code"), SetBalance(3, 5), Remove(4), Touch(5), Reset(Touch(6))};
   std::vector<BlockChanges> others(20, block);
   others[1].number = 8;
   others[2].keep_empty_accounts = true;

@@ -1,13 +1,13 @@
-// What operators rely on: verification that finds damage and names it, checkpoints, locks, durability modes, a full queue,
-// events and the status.
+// What operators rely on: verification that finds damage and names it, checkpoints, locks, durability modes, a full
+// queue, events and the status.
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <random>
 #include <thread>
 
-#include "absl/synchronization/mutex.h"
 #include "core/account.h"
 #include "core/engine/engine.h"
 #include "core/engine/flusher.h"
@@ -46,13 +46,17 @@ void Fill(TwinChain& chain) {
   chain.Apply({SetBalance(1, 100), SetSlots(300, {{7, 0}})});
 }
 
-// Damage -------------------------------------------------------------------------------------------------------------------
+// Damage
+// -------------------------------------------------------------------------------------------------------------------
 
 struct Damage {
   Table table;
   enum { kFlip, kRemove, kAdd } kind;
   friend void PrintTo(const Damage& damage, std::ostream* out) {
-    *out << storage::TableName(damage.table) << (damage.kind == kFlip ? " flip" : damage.kind == kRemove ? " remove" : " add");
+    *out << storage::TableName(damage.table)
+         << (damage.kind == kFlip     ? " flip"
+             : damage.kind == kRemove ? " remove"
+                                      : " add");
   }
 };
 
@@ -116,11 +120,12 @@ TEST_P(Verification, FindsAndNamesIt) {
     // A changed account or slot may show first in the rows that were made from it.
     const std::string table(storage::TableName(damage.table));
     const bool named = found.find("table " + table) != std::string::npos;
-    const bool derived = (damage.table == Table::kAccounts &&
-                          (found.find("account_nodes") != std::string::npos || found.find("table slots") != std::string::npos ||
-                           found.find("table code") != std::string::npos || found.find("root") != std::string::npos)) ||
-                         (damage.table == Table::kSlots && (found.find("slot_nodes") != std::string::npos ||
-                                                            found.find("storage root") != std::string::npos));
+    const bool derived =
+        (damage.table == Table::kAccounts &&
+         (found.find("account_nodes") != std::string::npos || found.find("table slots") != std::string::npos ||
+          found.find("table code") != std::string::npos || found.find("root") != std::string::npos)) ||
+        (damage.table == Table::kSlots &&
+         (found.find("slot_nodes") != std::string::npos || found.find("storage root") != std::string::npos));
     EXPECT_TRUE(named || derived) << found;
     // No more writing on top of it.
     EXPECT_EQ(seen.text, found);
@@ -171,7 +176,8 @@ TEST(EngineAdmin, DamagedHistoryIsFoundAtTheStart) {
   }
 }
 
-// Folders ------------------------------------------------------------------------------------------------------------------
+// Folders
+// ------------------------------------------------------------------------------------------------------------------
 
 TEST(EngineAdmin, ACheckpointIsADataFolder) {
   TempDir dir;
@@ -250,7 +256,8 @@ TEST(EngineAdmin, RecoveryTakesWhatWasAccepted) {
   EXPECT_EQ((*engine)->Verify({})->difference, "");
 }
 
-// Durability ---------------------------------------------------------------------------------------------------------------
+// Durability
+// ---------------------------------------------------------------------------------------------------------------
 
 TEST(EngineAdmin, RepliesSayWhatIsDurable) {
   for (const Durability mode : {Durability::kSync, Durability::kBatched, Durability::kAsync}) {
@@ -288,11 +295,11 @@ TEST(EngineAdmin, AFullQueue) {
   TempDir dir;
   EngineOptions options = OptionsIn(dir);
   options.queue_bytes = 200'000;
-  absl::Mutex mutex;
+  std::mutex mutex;
   int failures = 0;
   int waits = 0;
   options.on_event = [&](const EngineEvent& event) {
-    const absl::MutexLock lock(&mutex);
+    const std::lock_guard lock(mutex);
     if (event.kind == EngineEvent::Kind::kFlushFailed) ++failures;
     if (event.kind == EngineEvent::Kind::kBackPressure) ++waits;
   };
@@ -322,7 +329,7 @@ TEST(EngineAdmin, AFullQueue) {
   EXPECT_GT(chain.engine().Status().queue_bytes, options.queue_bytes);
   ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
   {
-    const absl::MutexLock lock(&mutex);
+    const std::lock_guard lock(mutex);
     EXPECT_GT(failures, 0);
     EXPECT_GT(waits, 0);
   }
@@ -336,7 +343,8 @@ TEST(EngineAdmin, AFullQueue) {
   EXPECT_EQ(chain.engine().Verify({})->difference, "");
 }
 
-// Followers ----------------------------------------------------------------------------------------------------------------
+// Followers
+// ----------------------------------------------------------------------------------------------------------------
 
 TEST(EngineAdmin, HeadEvents) {
   TempDir dir;

@@ -1,5 +1,5 @@
-// What was before: rollback and reorganisation to every depth, the served window, pruning, the archive; and that the tables do not
-// tell afterwards that anything had happened.
+// What was before: rollback and reorganisation to every depth, the served window, pruning, the archive; and that the
+// tables do not tell afterwards that anything had happened.
 #include <gtest/gtest.h>
 
 #include <set>

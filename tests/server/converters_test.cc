@@ -257,7 +257,8 @@ TEST(ConvertersTest, BlocksOut) {
 
 TEST(ConvertersTest, AccountsOutHaveMinimalBalances) {
   pb::Account out;
-  FillAccount({.nonce = 3, .balance = U256::FromUint64(256), .storage_root = kEmptyRoot, .code_hash = kEmptyCodeHash}, &out);
+  FillAccount({.nonce = 3, .balance = U256::FromUint64(256), .storage_root = kEmptyRoot, .code_hash = kEmptyCodeHash},
+              &out);
   EXPECT_EQ(out.nonce(), 3u);
   EXPECT_EQ(out.balance(), std::string("\x01\0", 2));
   EXPECT_EQ(out.storage_root(), kEmptyRoot.view());
@@ -268,11 +269,11 @@ TEST(ConvertersTest, AccountsOutHaveMinimalBalances) {
 }
 
 TEST(ConvertersTest, ProofsOut) {
-  AccountProof proof{.address = Address::FromView(Repeat(20, 'a')),
-                     .account = {.nonce = 1, .balance = U256::FromUint64(2), .storage_root = kEmptyRoot,
-                                 .code_hash = kEmptyCodeHash},
-                     .proof = {"one", "two"},
-                     .storage = {{.key = kEmptyRoot, .value = U256::FromUint64(7), .proof = {"three"}}}};
+  AccountProof proof{
+      .address = Address::FromView(Repeat(20, 'a')),
+      .account = {.nonce = 1, .balance = U256::FromUint64(2), .storage_root = kEmptyRoot, .code_hash = kEmptyCodeHash},
+      .proof = {"one", "two"},
+      .storage = {{.key = kEmptyRoot, .value = U256::FromUint64(7), .proof = {"three"}}}};
   pb::GetProofResponse out;
   FillProof(std::move(proof), true, &out);
   EXPECT_EQ(out.address(), Repeat(20, 'a'));
@@ -285,9 +286,10 @@ TEST(ConvertersTest, ProofsOut) {
   EXPECT_EQ(out.storage_proofs(0).value(), "\x07");
   EXPECT_THAT(out.storage_proofs(0).proof(), ElementsAre("three"));
 
-  MultiProof multi{.nodes = {"root", "leaf"},
-                   .entries = {{.address = Address::FromView(Repeat(20, 'b')), .account = std::nullopt, .values = {U256{}}},
-                               {.address = {}, .account = Account{}, .values = {U256::FromUint64(9)}}}};
+  MultiProof multi{
+      .nodes = {"root", "leaf"},
+      .entries = {{.address = Address::FromView(Repeat(20, 'b')), .account = std::nullopt, .values = {U256{}}},
+                  {.address = {}, .account = Account{}, .values = {U256::FromUint64(9)}}}};
   pb::GetMultiProofResponse multi_out;
   FillMultiProof(std::move(multi), &multi_out);
   EXPECT_THAT(multi_out.nodes(), ElementsAre("root", "leaf"));

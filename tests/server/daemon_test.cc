@@ -19,9 +19,9 @@
 namespace mptd {
 namespace {
 
+using testing::AddressOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using testing::AddressOf;
 
 class DaemonLifeTest : public testing::DaemonTest {
  protected:

@@ -186,7 +186,8 @@ absl::StatusOr<std::shared_ptr<const FakeEngine::Block>> FakeEngine::Find(const 
   }
   for (auto it = blocks_.rbegin(); it != blocks_.rend(); ++it) {
     const BlockInfo& info = it->second->info;
-    if (const auto* hash = std::get_if<BlockByHash>(&block); hash != nullptr && info.hash == hash->hash) return it->second;
+    if (const auto* hash = std::get_if<BlockByHash>(&block); hash != nullptr && info.hash == hash->hash)
+      return it->second;
     if (const auto* root = std::get_if<BlockByRoot>(&block); root != nullptr && info.state_root == root->root) {
       return it->second;
     }

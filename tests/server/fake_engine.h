@@ -1,5 +1,5 @@
-// A state engine in memory that follows core/engine/engine.h closely enough to test what is in front of it. Every block is a
-// whole copy of the state; roots are hashes of the content, not tries. Tests can hold it up and make it fail.
+// A state engine in memory that follows core/engine/engine.h closely enough to test what is in front of it. Every block
+// is a whole copy of the state; roots are hashes of the content, not tries. Tests can hold it up and make it fail.
 #pragma once
 
 #include <atomic>

@@ -84,7 +84,8 @@ TEST(MetricsRegistryTest, RendersPrometheusText) {
     writer.Counter("mptd_things_total", "Things.", 4, {{"kind", "b"}});
   });
   const std::string text = registry.Render();
-  EXPECT_THAT(text, HasSubstr("# HELP state_head_block The head.\n# TYPE state_head_block gauge\nstate_head_block 12\n"));
+  EXPECT_THAT(text,
+              HasSubstr("# HELP state_head_block The head.\n# TYPE state_head_block gauge\nstate_head_block 12\n"));
   EXPECT_THAT(text, HasSubstr("mptd_things_total{kind=\"a\"} 3\nmptd_things_total{kind=\"b\"} 4\n"));
 }
 

@@ -9,8 +9,8 @@
 namespace mptd {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakeEngine;
+using ::testing::HasSubstr;
 
 config::Loaded Load(std::vector<const char*> flags) {
   flags.insert(flags.begin(), "mptd");

@@ -11,9 +11,9 @@
 namespace mptd {
 namespace {
 
+using testing::AddressOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::AddressOf;
 using testing::Key;
 using Stub = pb::StateService::Stub;
 using grpc::StatusCode;
@@ -125,7 +125,8 @@ TEST_F(StateServiceTest, ADeadlineThatHasPassedChangesNothing) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() - std::chrono::seconds(1));
   pb::ApplyStateChangesResponse response;
-  EXPECT_EQ(state_->ApplyStateChanges(&context, BlockRequest(2), &response).error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(state_->ApplyStateChanges(&context, BlockRequest(2), &response).error_code(),
+            StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(Head(), 1u);
 }
 
@@ -441,8 +442,8 @@ TEST_F(SmallLimitsTest, TooManyCallsAtOnce) {
       // Connections of their own: of one, gRPC lets no more than three calls through.
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      const auto stub = pb::StateService::NewStub(grpc::CreateCustomChannel(
-          daemon_->grpc_addresses()[0], grpc::InsecureChannelCredentials(), arguments));
+      const auto stub = pb::StateService::NewStub(
+          grpc::CreateCustomChannel(daemon_->grpc_addresses()[0], grpc::InsecureChannelCredentials(), arguments));
       grpc::ClientContext context;
       pb::ApplyStateChangesResponse response;
       const grpc::Status status = stub->ApplyStateChanges(&context, BlockRequest(2), &response);

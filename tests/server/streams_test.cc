@@ -11,8 +11,8 @@
 namespace mptd {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::AddressOf;
+using ::testing::HasSubstr;
 using testing::Key;
 using Stub = pb::StateService::Stub;
 using grpc::StatusCode;

@@ -27,7 +27,7 @@ TEST(TaskPoolTest, RefusesWhenTooManyWait) {
   EXPECT_EQ(pool.waiting(), 2u);
   TaskPool::Task refused = [&] { ++done; };
   EXPECT_FALSE(pool.TrySubmit(refused));
-  refused();  // is still the caller's
+  refused();                     // is still the caller's
   pool.Submit([&] { ++done; });  // bounded elsewhere
   go.count_down();
   pool.Stop();

@@ -1,6 +1,6 @@
-// How much of an empty handler's rate GetAccount reaches, and of one that always gives the same answer: what is missing to the
-// former is mostly the price of sending and parsing an answer. All servers run here, on the same gRPC, asked by the same
-// clients in turns. Not a test: unary_bench [clients [seconds a turn]].
+// How much of an empty handler's rate GetAccount reaches, and of one that always gives the same answer: what is missing
+// to the former is mostly the price of sending and parsing an answer. All servers run here, on the same gRPC, asked by
+// the same clients in turns. Not a test: unary_bench [clients [seconds a turn]].
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -44,7 +44,7 @@ pb::GetAccountRequest Question() {
 }
 
 struct Result {
-  double rate = 0;       // calls a second
+  double rate = 0;        // calls a second
   double cpu_micros = 0;  // of client and server, a call: says more than the rate on a machine that has other work
 };
 
@@ -63,8 +63,8 @@ Result Measure(const std::string& address, int clients, absl::Duration time) {
     threads.emplace_back([&] {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      const auto stub = pb::StateService::NewStub(
-          grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+      const auto stub =
+          pb::StateService::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
       const pb::GetAccountRequest request = Question();
       uint64_t mine = 0;
       while (!stop) {
@@ -122,11 +122,11 @@ int Run(int clients, absl::Duration time) {
     const Result account = Measure((*daemon)->grpc_addresses()[0], clients, time);
     of_empty.push_back(account.rate / nothing.rate);
     of_same.push_back(account.rate / fixed.rate);
-    std::printf("empty %6.0f/s %5.1f us CPU   same answer %6.0f/s %5.1f us   GetAccount %6.0f/s %5.1f us\n", nothing.rate,
-                nothing.cpu_micros, fixed.rate, fixed.cpu_micros, account.rate, account.cpu_micros);
+    std::printf("empty %6.0f/s %5.1f us CPU   same answer %6.0f/s %5.1f us   GetAccount %6.0f/s %5.1f us\n",
+                nothing.rate, nothing.cpu_micros, fixed.rate, fixed.cpu_micros, account.rate, account.cpu_micros);
   }
-  std::printf("medians: %.1f %% of an empty handler's rate, %.1f %% of one with the same answer\n", 100 * Median(of_empty),
-              100 * Median(of_same));
+  std::printf("medians: %.1f %% of an empty handler's rate, %.1f %% of one with the same answer\n",
+              100 * Median(of_empty), 100 * Median(of_same));
   return 0;
 }
 
