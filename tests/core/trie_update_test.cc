@@ -24,6 +24,7 @@ class Tables final : public TrieSource {
  public:
   absl::Status LoadBranches(std::span<BranchRequest> requests) const override {
     for (BranchRequest& request : requests) {
+      EXPECT_EQ(request.account, account);
       ++loads;
       const auto it = rows.find(RowKeyOf(request.path));
       if (it == rows.end()) continue;
@@ -33,7 +34,8 @@ class Tables final : public TrieSource {
     }
     return absl::OkStatus();
   }
-  absl::StatusOr<LeafRow> LeafBelow(const Hash*, const NibblePath& path, const Hash* key) const override {
+  absl::StatusOr<LeafRow> LeafBelow(const Hash* of, const NibblePath& path, const Hash* key) const override {
+    EXPECT_EQ(of, account);
     auto it = leaves.lower_bound(path.packed);
     if (key != nullptr) {
       EXPECT_TRUE(path.IsPrefixOf(*key));
@@ -45,6 +47,7 @@ class Tables final : public TrieSource {
     return LeafRow{it->first, it->second.value, it->second.has_storage};
   }
 
+  const Hash* account = nullptr;
   Leaves leaves;
   Rows rows;
   mutable size_t loads = 0;
@@ -100,7 +103,10 @@ enum class Memory {
 
 class TrieRun {
  public:
-  TrieRun(uint64_t seed, Memory memory, uint64_t deep) : keys_(seed, deep), memory_(memory), cache_(epochs_) {}
+  TrieRun(uint64_t seed, Memory memory, uint64_t deep) : keys_(seed, deep), memory_(memory), cache_(epochs_) {
+    account_ = keys_.Random();
+    if (seed % 2 == 0) tables_.account = &account_;  // a storage trie
+  }
   ~TrieRun() {
     NodeCache::FreeAll(root_);
     epochs_.Collect();
@@ -195,6 +201,7 @@ class TrieRun {
  private:
   TrieJob NewJob() const {
     TrieJob job;
+    job.account = tables_.account;
     job.root = root_;
     if (memory_ == Memory::kNone) {
       job.root.kind = tables_.leaves.empty() ? TrieRoot::Kind::kEmpty : TrieRoot::Kind::kUnknown;
@@ -227,8 +234,8 @@ class TrieRun {
       const size_t n = std::min<size_t>(1 + keys_.Below(4), groups.size() - i);
       const std::span<TrieUpdate::ChildGroup> part(groups.data() + i, n);
       auto& update = updates.emplace_back(std::make_unique<TrieUpdate>(tables_, sequence_, install));
-      ASSERT_TRUE(update->PrepareChildren(nullptr, job.root.node, part).ok());
-      ASSERT_TRUE(update->ApplyChildren(nullptr, job.root.node, part).ok());
+      ASSERT_TRUE(update->PrepareChildren(job.account, job.root.node, part).ok());
+      ASSERT_TRUE(update->ApplyChildren(job.account, job.root.node, part).ok());
       ASSERT_TRUE(update->HashAll().ok());
       update->TakeChildren(part);
       i += n;
@@ -248,6 +255,7 @@ class TrieRun {
     for (const NodeChange& change : changes.nodes) {
       const Bytes path = RowKeyOf(change.path);
       const auto row = tables_.rows.find(path);
+      ASSERT_EQ(change.account, tables_.account);
       ASSERT_EQ(change.before != nullptr, row != tables_.rows.end()) << ShowPath(path);
       if (change.before != nullptr) {
         ASSERT_EQ(ToHex(RecordOf(*change.before)), ToHex(row->second)) << ShowPath(path);
@@ -266,6 +274,7 @@ class TrieRun {
 
   KeyMaker keys_;
   const Memory memory_;
+  Hash account_;
   Tables tables_;
   storage::EpochDomain epochs_;
   NodeCache cache_;
