@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "rocksdb/compaction_filter.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
 #include "rocksdb/listener.h"
@@ -19,6 +20,7 @@
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_status.h"
 #include "storage/rocksdb_tuning.h"
+#include "storage/thread_name.h"
 
 namespace mptd::storage {
 namespace {
@@ -28,12 +30,15 @@ using rocksdb::Slice;
 Slice ToSlice(std::string_view bytes) { return Slice(bytes.data(), bytes.size()); }
 std::string_view ToView(const Slice& slice) { return std::string_view(slice.data(), slice.size()); }
 
-// Remembers the first error that RocksDB met in the background. RocksDB does not recover by itself: when and from what
-// to recover is decided in CheckBackground.
+// Hears what RocksDB does in the background: compactions step back, and the first error is remembered. RocksDB does not
+// recover by itself: when and from what to recover is decided in CheckBackground.
 class ErrorListener final : public rocksdb::EventListener {
  public:
   explicit ErrorListener(std::shared_ptr<GuardedFileSystem> files) : files_(std::move(files)) {}
 
+  void OnCompactionBegin(rocksdb::DB* /*db*/, const rocksdb::CompactionJobInfo& /*info*/) override {
+    LetOthersGoFirst();
+  }
   void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status* error) override {
     if (IsFinal(*error)) files_->KeepAllFiles();
     MutexLock lock(mutex_);
@@ -83,6 +88,21 @@ class RocksDbIterator final : public Iterator {
   const Table table_;
 };
 
+// Drops rows that have expired when a compaction rewrites them.
+class ExpiryFilter final : public rocksdb::CompactionFilter {
+ public:
+  explicit ExpiryFilter(std::function<bool(std::string_view)> expired) : expired_(std::move(expired)) {}
+
+  bool Filter(int /*level*/, const Slice& key, const Slice& /*value*/, std::string* /*new_value*/,
+              bool* /*value_changed*/) const override {
+    return expired_(ToView(key));
+  }
+  const char* Name() const override { return "mptd.expiry"; }
+
+ private:
+  const std::function<bool(std::string_view)> expired_;
+};
+
 // The table files that one Ingest has made. Those that RocksDB did not take over are removed.
 class StagedFiles {
  public:
@@ -116,7 +136,8 @@ class RocksDbStore final : public KeyValueStore {
         env_(rocksdb::NewCompositeEnv(files_)),
         cache_(rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/4, /*strict_capacity_limit=*/false,
                                     /*high_pri_pool_ratio=*/0.5)),
-        errors_(std::make_shared<ErrorListener>(files_)) {}
+        errors_(std::make_shared<ErrorListener>(files_)),
+        expiry_(options.expired ? std::make_unique<ExpiryFilter>(options.expired) : nullptr) {}
 
   ~RocksDbStore() override {
     if (db_ == nullptr) return;
@@ -162,6 +183,7 @@ class RocksDbStore final : public KeyValueStore {
   const std::unique_ptr<rocksdb::Env> env_;
   const std::shared_ptr<rocksdb::Cache> cache_;
   const std::shared_ptr<ErrorListener> errors_;
+  const std::unique_ptr<ExpiryFilter> expiry_;  // null when no row expires
   rocksdb::DBOptions db_options_;
   std::array<rocksdb::ColumnFamilyOptions, kTableCount> family_options_;
   std::unique_ptr<rocksdb::DB> db_;
@@ -181,6 +203,7 @@ absl::Status RocksDbStore::Open() {
   for (size_t i = 0; i < kTableCount; ++i) {
     const auto table = static_cast<Table>(i);
     family_options_[i] = MakeTableOptions(options_, table, cache_);
+    if (expiry_ != nullptr && table == options_.expiring_table) family_options_[i].compaction_filter = expiry_.get();
     descriptors.emplace_back(std::string(TableName(table)), family_options_[i]);
   }
   const std::string what = absl::StrFormat("opening the store in %s", options_.dir);
@@ -248,7 +271,8 @@ absl::Status RocksDbStore::MultiGet(Table table, std::span<const std::string_vie
 std::unique_ptr<Iterator> RocksDbStore::NewIterator(Table table) const {
   rocksdb::ReadOptions read;
   read.total_order_seek = true;
-  read.fill_cache = false;  // a scan would push out what point lookups need
+  // A scan would push out what point lookups need; the index of history is only ever searched.
+  read.fill_cache = table == Table::kHistoryIndex;
   return std::make_unique<RocksDbIterator>(std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(read, Family(table))),
                                            table);
 }
@@ -394,7 +418,7 @@ absl::Status RocksDbStore::Ingest(std::span<TableBatch> batches) {
 // Only space is won here: the range tombstones have already been ingested, and if this fails compaction does it later.
 // A range that holds rows of its own batch is left alone, since a file of such rows lies in it too.
 void RocksDbStore::DropDeletedFiles(const TableBatch& batch) {
-  if (!IsAppendTable(batch.table)) return;
+  if (!IsAppendTable(batch.table) && batch.table != options_.expiring_table) return;
   for (const auto& [first, last] : batch.delete_ranges) {
     if (first >= last) continue;
     const auto inside = std::lower_bound(batch.rows.begin(), batch.rows.end(), first,

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "storage/kv_store.h"
@@ -31,6 +33,10 @@ struct RocksDbOptions {
   // Ingest is refused with RESOURCE_EXHAUSTED while less is free: a disk that is full to the last byte in the wrong
   // moment costs a restart.
   uint64_t reserved_disk_bytes = 64u << 20;
+  // Names rows of `expiring_table` that nobody asks for any more: they go when compactions come upon them, without a
+  // deletion having been written. Called from RocksDB's threads, and until the store is gone.
+  Table expiring_table = Table::kHistoryIndex;
+  std::function<bool(std::string_view key)> expired;
   rocksdb::Env* env = nullptr;  // for tests; null is the operating system. Must outlive the store.
 };
 

@@ -11,7 +11,7 @@
 namespace mptd::storage {
 
 // Level 0 of a table is compacted when it has this many files.
-inline constexpr int kCompactionTrigger = 4;
+inline constexpr int kCompactionTrigger = 8;
 
 // True for tables of large rows that are appended in key order and deleted by range from the low end. They have two
 // levels only: whatever is compacted lands in the last one, so a range tombstone is either still in level 0 or has

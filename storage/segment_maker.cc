@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "storage/log_format.h"
+#include "storage/thread_name.h"
 
 namespace mptd::storage {
 namespace {
@@ -22,7 +23,10 @@ uint64_t NewSalt() {
 
 SegmentMaker::SegmentMaker(LogFileSystem& files, std::string dir, uint64_t segment_bytes)
     : files_(files), dir_(std::move(dir)), segment_bytes_(segment_bytes), spare_path_(dir_ + "/spare.tmp") {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThisThread("mptd-segments");
+    Run();
+  });
 }
 
 SegmentMaker::~SegmentMaker() {

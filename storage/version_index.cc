@@ -109,6 +109,38 @@ const VersionIndex::Entry* VersionIndex::Find(uint8_t table, std::string_view ke
   return nullptr;
 }
 
+void VersionIndex::FindMany(uint8_t table, std::span<const std::string_view> keys,
+                            std::span<const Entry*> found) const {
+  // Each step asks for what the next one reads, and the steps of a group go side by side.
+  constexpr size_t kGroup = 16;
+  uint64_t hashes[kGroup];
+  const Entry* entries[kGroup];
+  for (size_t begin = 0; begin < keys.size(); begin += kGroup) {
+    const size_t count = std::min(kGroup, keys.size() - begin);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = HashKey(table, keys[begin + i]);
+      __builtin_prefetch(&Bucket(hashes[i]));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      entries[i] = Bucket(hashes[i]).load(std::memory_order_acquire);
+      __builtin_prefetch(entries[i]);
+      __builtin_prefetch(reinterpret_cast<const char*>(entries[i]) + 64);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const Entry* e = entries[i];
+      while (e != nullptr && !(e->hash_ == hashes[i] && e->table_ == table && e->key() == keys[begin + i])) {
+        e = e->next_.load(std::memory_order_acquire);
+      }
+      found[begin + i] = e;
+      if (e == nullptr) continue;
+      auto& used = const_cast<Entry*>(e)->used_;
+      if (used.load(std::memory_order_relaxed) == 0) used.store(1, std::memory_order_relaxed);
+      __builtin_prefetch(e->latest_.load(std::memory_order_relaxed));
+      __builtin_prefetch(e->versions_.load(std::memory_order_relaxed));
+    }
+  }
+}
+
 const RowBlob* VersionIndex::ValueAt(const Entry& entry, uint64_t sequence) {
   // The order matters: a transition first records what it replaces and then changes `latest`. If this load sees a value
   // that is too new for the reader, the search below sees the version that it replaced.
@@ -121,17 +153,6 @@ const RowBlob* VersionIndex::ValueAt(const Entry& entry, uint64_t sequence) {
   const RowVersion* first = std::upper_bound(versions->slots() + begin, versions->slots() + end, sequence,
                                              [](uint64_t s, const RowVersion& v) { return s < v.sequence; });
   return first->old;
-}
-
-void VersionIndex::VersionsAfter(const Entry& entry, uint64_t sequence, std::vector<RowVersion>& out) {
-  const Entry::Versions* versions = entry.versions_.load(std::memory_order_acquire);
-  if (versions == nullptr) return;
-  const uint32_t end = versions->end.load(std::memory_order_acquire);
-  const uint32_t begin = versions->begin.load(std::memory_order_acquire);
-  if (begin >= end) return;
-  const RowVersion* first = std::upper_bound(versions->slots() + begin, versions->slots() + end, sequence,
-                                             [](uint64_t s, const RowVersion& v) { return s < v.sequence; });
-  out.insert(out.end(), first, versions->slots() + end);
 }
 
 VersionIndex::Entry* VersionIndex::FindOrMake(uint8_t table, std::string_view key, bool& made) {
@@ -201,9 +222,10 @@ const RowBlob* VersionIndex::MakeBlob(std::optional<std::string_view> value) {
 }
 
 VersionIndex::Entry* VersionIndex::Put(uint8_t table, std::string_view key, std::optional<std::string_view> old_value,
-                                       std::optional<std::string_view> new_value, uint64_t sequence) {
-  bool made;
-  Entry* entry = FindOrMake(table, key, made);
+                                       std::optional<std::string_view> new_value, uint64_t sequence,
+                                       const Entry* known) {
+  bool made = false;
+  Entry* entry = known != nullptr ? const_cast<Entry*>(known) : FindOrMake(table, key, made);
   const RowBlob* old_blob = entry->latest_.load(std::memory_order_relaxed);
   if (old_blob == nullptr) {
     old_blob = MakeBlob(old_value);
@@ -251,6 +273,15 @@ void VersionIndex::Trim(Entry* entry, uint64_t sequence) {
   SubBytes(bytes);
   epochs_.Retire(versions, FreeMemory, bytes);
   if (entry->latest_.load(std::memory_order_relaxed) == nullptr) Remove(entry);
+}
+
+void VersionIndex::TrimMany(std::span<Entry* const> entries, uint64_t sequence) {
+  constexpr size_t kAhead = 8;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i + 2 * kAhead < entries.size()) __builtin_prefetch(entries[i + 2 * kAhead]);
+    if (i + kAhead < entries.size()) __builtin_prefetch(entries[i + kAhead]->versions_.load(std::memory_order_relaxed));
+    Trim(entries[i], sequence);
+  }
 }
 
 void VersionIndex::Remove(Entry* entry) {

@@ -13,8 +13,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -132,23 +132,25 @@ class VersionIndex {
   // ---------------------------------------------------------------------------------------------
 
   const Entry* Find(uint8_t table, std::string_view key) const;
+  // found[i] is the entry of keys[i] or null: the same for many, whose memory is fetched side by side.
+  void FindMany(uint8_t table, std::span<const std::string_view> keys, std::span<const Entry*> found) const;
   // The row's value after transition `sequence`; null when it is what the store has.
   static const RowBlob* ValueAt(const Entry& entry, uint64_t sequence);
-  // The versions that transitions after `sequence` replaced, oldest first.
-  static void VersionsAfter(const Entry& entry, uint64_t sequence, std::vector<RowVersion>& out);
 
   // The owner.
   // ----------------------------------------------------------------------------------------------------------
 
-  // Transition `sequence`, the newest of all, changes a row from `old_value` to `new_value` (nullopt: no row).
+  // Transition `sequence`, the newest of all, changes a row from `old_value` to `new_value` (nullopt: no row). `known`
+  // is the row's entry where the owner has just found it, or null.
   Entry* Put(uint8_t table, std::string_view key, std::optional<std::string_view> old_value,
-             std::optional<std::string_view> new_value, uint64_t sequence);
+             std::optional<std::string_view> new_value, uint64_t sequence, const Entry* known = nullptr);
   // Only records what transition `sequence` replaced; the row's newest value is what the store has.
   Entry* PutReplaced(uint8_t table, std::string_view key, std::optional<std::string_view> replaced, uint64_t sequence);
   // Remembers a row that has just been read from the store, when it is not there.
   void Cache(uint8_t table, std::string_view key, std::optional<std::string_view> value);
   // Forgets the row's versions with sequence <= `sequence`: no reader asks for what was before them any more.
   void Trim(Entry* entry, uint64_t sequence);
+  void TrimMany(std::span<Entry* const> entries, uint64_t sequence);
   // Takes clean rows (no versions) out until at most `max_bytes` are in use, looking at no more than `max_steps` rows.
   void EvictTo(size_t max_bytes, size_t max_steps);
 

@@ -141,7 +141,7 @@ TEST_P(ChangeLogCrash, CutAtEveryOperation) {
     ended = 0;
     for (int repeat = 0; repeat < kRepeats; ++repeat) {
       const uint64_t seed = random.Below(UINT64_MAX);
-      SCOPED_TRACE(testing::Message() << "MPTD_SEED=" << random.seed() << " operation " << k << " seed " << seed);
+      SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed() << " operation " << k << " seed " << seed);
       FakeFiles files(seed);
       Witness witness(files, seed);
       ASSERT_TRUE(witness.Open());
@@ -177,7 +177,7 @@ TEST_P(ChangeLogCrash, FailAtEveryOperation) {
   for (const Fault fault : {Fault::kError, Fault::kShortWrite, Fault::kNoSpace, Fault::kNoSpaceStays}) {
     for (uint64_t k = 1; k < 90; ++k) {
       const uint64_t seed = random.Below(UINT64_MAX);
-      SCOPED_TRACE(testing::Message() << "MPTD_SEED=" << random.seed() << " operation " << k << " seed " << seed
+      SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed() << " operation " << k << " seed " << seed
                                       << " fault " << static_cast<int>(fault));
       FakeFiles files(seed);
       Witness witness(files, seed);
@@ -211,7 +211,7 @@ INSTANTIATE_TEST_SUITE_P(Cuts, ChangeLogCrash,
 TEST(ChangeLogLives, AHundredCrashes) {
   Random random;
   std::cout << "seed " << random.seed() << "\n";
-  SCOPED_TRACE(testing::Message() << "MPTD_SEED=" << random.seed());
+  SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed());
   FakeFiles files(random.seed());
   Witness witness(files, random.seed());
   for (int life = 0; life < 100; ++life) {

@@ -254,6 +254,31 @@ TEST(RocksDbStore, ALargeBatchIsCutIntoFiles) {
   EXPECT_EQ(ReadAll(*store, Table::kHistory), model[Table::kHistory]);
 }
 
+TEST(RocksDbStore, ExpiredRowsGoWithCompactions) {
+  const TempDir dir;
+  auto floor = std::make_shared<std::atomic<uint64_t>>(0);
+  RocksDbOptions options = SmallStore(dir / "db");
+  options.expiring_table = Table::kHistoryIndex;
+  options.expired = [floor](std::string_view key) { return key < Number(floor->load()); };
+  const auto store = MustOpen(options);
+  std::vector<std::string> keys;
+  for (uint64_t i = 0; i < 100; ++i) keys.push_back(Number(i));
+  std::vector<TableBatch> batches{{Table::kAccounts, {}, {}}, {Table::kHistoryIndex, {}, {}}};
+  for (const std::string& key : keys) {
+    batches[0].rows.push_back({key, "row"});
+    batches[1].rows.push_back({key, "row"});
+  }
+  ASSERT_TRUE(store->Ingest(batches).ok());
+  ASSERT_TRUE(store->Compact().ok());
+  EXPECT_EQ(ReadAll(*store, Table::kHistoryIndex).size(), 100u);
+  floor->store(60);
+  ASSERT_TRUE(store->Compact().ok());
+  EXPECT_EQ(ReadAll(*store, Table::kAccounts).size(), 100u);
+  const ModelTable left = ReadAll(*store, Table::kHistoryIndex);
+  ASSERT_EQ(left.size(), 40u);
+  EXPECT_EQ(left.begin()->first, Number(60));
+}
+
 TEST(RocksDbStore, DamageFoundByACompactionStopsTheStore) {
   const TempDir dir;
   const auto batch_of = [](const std::string& key, const std::string& value) {

@@ -202,7 +202,7 @@ TEST_P(StoreContract, BatchesThatAreNotInOrderAreRefusedWhole) {
 // Random batches on few keys, so that rows, tombstones and ranges meet in every order, against the model.
 TEST_P(StoreContract, RandomBatchesLikeTheModel) {
   Random random;
-  SCOPED_TRACE(testing::Message() << "MPTD_SEED=" << random.seed());
+  SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed());
   std::cout << "seed " << random.seed() << "\n";
   const Table tables[] = {Table::kAccounts, Table::kHistory, Table::kSlots};
   const auto key = [&random] {

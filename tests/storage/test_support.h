@@ -41,7 +41,7 @@ class TempDir {
   std::string path_;
 };
 
-// A generator whose seed is printed, and can be given in MPTD_SEED to repeat a failure.
+// A generator whose seed is printed, and can be given in MPTD_TEST_SEED to repeat a failure.
 class Random {
  public:
   Random() : Random(FromEnvironment()) {}
@@ -59,7 +59,7 @@ class Random {
 
  private:
   static uint64_t FromEnvironment() {
-    const char* given = std::getenv("MPTD_SEED");
+    const char* given = std::getenv("MPTD_TEST_SEED");
     return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
   }
 
