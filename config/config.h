@@ -41,7 +41,7 @@ struct Settings {
     absl::Duration batch_timeout_ms = absl::Milliseconds(100);
     bool enable_compression = false;
     Compression compression_algo = Compression::kZstd;  // never kNone when enable_compression is set
-    uint64_t flush_blocks = 96;
+    uint64_t flush_blocks = 256;
     absl::Duration flush_interval = absl::Seconds(5);
     uint64_t queue_bytes = uint64_t{128} << 20;
     uint64_t log_segment_bytes = uint64_t{16} << 20;

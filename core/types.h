@@ -2,6 +2,7 @@
 // Plain values, owned by whoever holds them; safe to read from any thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -17,6 +18,20 @@ namespace mptd {
 // Raw bytes. Everything that crosses a folder's border is one of these two.
 using Bytes = std::string;
 using BytesView = std::string_view;
+
+// Whether N bytes are the same, in words: keys are compared more often than anything else is done with them.
+template <size_t N>
+inline bool EqualBytes(const std::array<uint8_t, N>& a, const std::array<uint8_t, N>& b) {
+  uint64_t difference = 0;
+  for (size_t i = 0; i < N; i += 8) {
+    uint64_t x = 0;
+    uint64_t y = 0;
+    std::memcpy(&x, a.data() + i, std::min<size_t>(8, N - i));
+    std::memcpy(&y, b.data() + i, std::min<size_t>(8, N - i));
+    difference |= x ^ y;
+  }
+  return difference == 0;
+}
 
 // N raw bytes, ordered as unsigned big-endian numbers are.
 template <size_t N>
@@ -35,8 +50,16 @@ struct FixedBytes {
   bool IsZero() const { return *this == FixedBytes{}; }
   uint8_t operator[](size_t i) const { return bytes[i]; }
 
-  friend bool operator==(const FixedBytes&, const FixedBytes&) = default;
+  friend bool operator==(const FixedBytes& a, const FixedBytes& b) { return EqualBytes(a.bytes, b.bytes); }
   friend std::strong_ordering operator<=>(const FixedBytes& a, const FixedBytes& b) {
+    if constexpr (N >= 8) {
+      // Hashes differ early.
+      uint64_t x;
+      uint64_t y;
+      std::memcpy(&x, a.bytes.data(), 8);
+      std::memcpy(&y, b.bytes.data(), 8);
+      if (x != y) return __builtin_bswap64(x) <=> __builtin_bswap64(y);
+    }
     return std::memcmp(a.bytes.data(), b.bytes.data(), N) <=> 0;
   }
   template <typename H>
@@ -61,7 +84,7 @@ struct U256 {
   BytesView minimal() const;
   bool IsZero() const { return *this == U256{}; }
 
-  friend bool operator==(const U256&, const U256&) = default;
+  friend bool operator==(const U256& a, const U256& b) { return EqualBytes(a.be, b.be); }
 };
 
 // keccak256(rlp("")): the root of a trie without keys (Yellow Paper, appendix D).

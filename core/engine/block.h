@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "core/types.h"
 
 namespace mptd {
@@ -60,6 +61,15 @@ struct BlockByRoot {
 // Names a served block: the head, a number, a block hash, or the newest with a state root.
 using BlockSelector = std::variant<LatestBlock, uint64_t, BlockByHash, BlockByRoot>;
 
+// Where a block's time went.
+struct ApplyTimes {
+  absl::Duration queue;    // until the writer had done with what came before
+  absl::Duration read;     // hashing keys, reading what the block changes
+  absl::Duration tries;    // the new branches and their hashes
+  absl::Duration log;      // appending to the change log, and in `sync` mode making it durable
+  absl::Duration publish;  // making it visible
+};
+
 struct ApplyResult {
   BlockInfo block;
   bool durable = false;  // of `block`
@@ -68,6 +78,7 @@ struct ApplyResult {
   uint64_t accounts_changed = 0;
   uint64_t slots_changed = 0;
   uint64_t nodes_hashed = 0;
+  ApplyTimes times;
 };
 
 }  // namespace mptd

@@ -41,7 +41,7 @@ struct EngineOptions {
   uint64_t block_cache_bytes = 128u << 20;           // RocksDB's
   uint64_t history_memory_bytes = 128u << 20;        // undo records indexed in memory
   uint64_t queue_bytes = 128u << 20;                 // unflushed changes; Apply waits when it is full
-  uint64_t flush_blocks = 96;                        // flush at the latest after so many blocks
+  uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 16u << 20;
   int worker_threads = 0;  // 0: one a core

@@ -58,6 +58,7 @@ class EngineImpl final : public StateEngine {
     std::shared_ptr<const BlockRecord> record;  // the block, or for a rollback its target as the new head
     bool rollback = false;
     Bytes change_row;
+    ApplyTimes times;
   };
 
   struct RollbackPlan {
@@ -113,6 +114,7 @@ class EngineImpl final : public StateEngine {
   ViewPtr Head() const ABSL_LOCKS_EXCLUDED(head_mutex_);
   absl::StatusOr<std::shared_ptr<const ViewImpl>> FindView(const BlockSelector& block) const;
   absl::StatusOr<ViewPtr> ViewOnDisk(uint64_t number) const;
+  absl::StatusOr<ViewPtr> TryViewOnDisk(uint64_t number) const;
   absl::StatusOr<std::optional<uint64_t>> FindIndexed(const BlockSelector& block) const;
   absl::Status NotServed(const std::string& what) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   uint64_t DurableSequence() const;

@@ -5,10 +5,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/engine/engine_impl.h"
+#include "core/engine/history_reader.h"
 #include "core/engine/undo_record.h"
 #include "core/hex.h"
 #include "core/trie/branch_record.h"
 #include "storage/rocksdb_store.h"
+#include "storage/thread_name.h"
 
 namespace mptd {
 namespace {
@@ -67,10 +69,12 @@ absl::Status EngineImpl::Start() {
   rocks.dir = lock_.db_dir();
   rocks.block_cache_bytes = options_.block_cache_bytes;
   rocks.compression = options_.compression ? storage::Compression::kLz4 : storage::Compression::kNone;
+  const auto floor = std::make_shared<std::atomic<uint64_t>>(0);
+  rocks.expired = [floor](std::string_view key) { return IsExpired(key, floor->load(std::memory_order_relaxed)); };
   absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);
   if (!kv.ok()) return kv.status();
   store_ = std::make_shared<StateStore>(
-      *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache);
+      *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache, floor);
   nodes_ = std::make_unique<NodeCache>(store_->trie_epochs);
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   pool_ = std::make_unique<WorkerPool>(options_.worker_threads > 0 ? options_.worker_threads : std::max(1, cores));
@@ -104,8 +108,16 @@ absl::Status EngineImpl::Start() {
   if (replayed_ > 0) {
     Emit({EngineEvent::Kind::kRecovered, replayed_, Head()->block().number, absl::Now() - start, {}});
   }
-  writer_ = std::thread([this] { WriterLoop(); });
-  if (options_.durability == Durability::kBatched) syncer_ = std::thread([this] { SyncLoop(); });
+  writer_ = std::thread([this] {
+    storage::NameThisThread("mptd-writer");
+    WriterLoop();
+  });
+  if (options_.durability == Durability::kBatched) {
+    syncer_ = std::thread([this] {
+      storage::NameThisThread("mptd-sync");
+      SyncLoop();
+    });
+  }
   return absl::OkStatus();
 }
 
@@ -120,6 +132,7 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
     genesis_root_ = flushed.genesis_root;
   }
   store_->flushed_sequence = flushed.sequence;
+  store_->index_floor->store(flushed.oldest, std::memory_order_relaxed);
   TrieRoot root;
   if (flushed.sequence != 0 && flushed.head.state_root != kEmptyRoot) {
     absl::StatusOr<storage::Value> branch = store_->kv->Get(Table::kAccountNodes, "");

@@ -36,10 +36,8 @@ int64_t QueuedBytes(const Transition& transition, uint64_t flushed, size_t log_b
   bytes += static_cast<int64_t>(transition.slots_changed) * 192;
   for (const auto& [hash, code] : transition.new_code) bytes += static_cast<int64_t>(code.size());
   for (const NodeChange& change : transition.trie.nodes) {
-    if (change.after != nullptr) bytes += static_cast<int64_t>(change.after->bytes());
-    if (change.before != nullptr && change.before->sequence > flushed) {
-      bytes -= static_cast<int64_t>(change.before->bytes());
-    }
+    bytes += change.after_bytes;
+    if (change.before_sequence > flushed) bytes -= change.before_bytes;
   }
   return bytes;
 }
@@ -55,12 +53,12 @@ std::shared_ptr<const TransitionRows> EngineImpl::RecordRows(const Transition& t
   Bytes slot_key;
   for (const FlatAccount& account : transition.accounts) {
     rows->accounts.push_back(index.Put(TableId(Table::kAccounts), account.key.view(), SlimRow(account.before),
-                                       SlimRow(account.after), sequence));
+                                       SlimRow(account.after), sequence, account.entry));
     for (const FlatSlot& slot : account.slots) {
       slot_key.assign(account.key.view());
       slot_key.append(slot.key.view());
       rows->slots.push_back(
-          index.Put(TableId(Table::kSlots), slot_key, SlotRow(slot.before), SlotRow(slot.after), sequence));
+          index.Put(TableId(Table::kSlots), slot_key, SlotRow(slot.before), SlotRow(slot.after), sequence, slot.entry));
     }
   }
   for (const auto& [hash, code] : transition.new_code) {
@@ -97,6 +95,7 @@ void EngineImpl::AdvanceWindow(const PublishedTransition& step, BlockWindow& win
   const uint64_t number = step.record->block.number;
   if (window.empty()) store_->oldest_served = number;
   if (step.rolled_back_to) {
+    ++store_->rollbacks;
     while (!window.empty() && window.back()->block.number >= number) window.pop_back();
   }
   window.push_back(step.record);
@@ -192,9 +191,7 @@ void EngineImpl::TrimHistory() {
     }
   }
   for (const auto& rows : trimmed) {
-    for (const auto* entries : {&rows->accounts, &rows->slots, &rows->code}) {
-      for (VersionIndex::Entry* entry : *entries) store_->rows.Trim(entry, through);
-    }
+    for (const auto* entries : {&rows->accounts, &rows->slots, &rows->code}) store_->rows.TrimMany(*entries, through);
   }
 }
 

@@ -111,9 +111,29 @@ absl::StatusOr<std::optional<uint64_t>> EngineImpl::FindIndexed(const BlockSelec
 }
 
 absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) const {
+  while (true) {
+    uint64_t rollbacks;
+    {
+      absl::MutexLock lock(&store_->mutex);
+      rollbacks = store_->rollbacks;
+    }
+    absl::StatusOr<ViewPtr> view = TryViewOnDisk(number);
+    absl::MutexLock lock(&store_->mutex);
+    // What the index said is then of the chain that memory spoke of, as its reader stays at what it saw.
+    if (rollbacks == store_->rollbacks && number >= store_->oldest_served) return view;
+    if (number < store_->oldest_served || number > store_->window->back()->block.number) {
+      return NotServed(absl::StrCat("block ", number));
+    }
+  }
+}
+
+absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) const {
   ViewImpl::Parts parts;
   {
     absl::MutexLock lock(&store_->mutex);
+    for (const std::shared_ptr<const BlockRecord>& record : *store_->window) {
+      if (record->block.number == number) return MakeView(*record);
+    }
     parts.sequence = store_->window->front()->sequence;
     parts.trie = TrieFor(parts.sequence);
     store_->live_views.insert(parts.sequence);

@@ -30,6 +30,20 @@ bool SameBlock(const BlockChanges& block, const BlockRecord& record) {
          (!block.parent_hash || !record.block.parent_hash || block.parent_hash == record.block.parent_hash);
 }
 
+// Time in pieces.
+class Lap {
+ public:
+  absl::Duration Take() {
+    const absl::Time now = absl::Now();
+    const absl::Duration taken = now - last_;
+    last_ = now;
+    return taken;
+  }
+
+ private:
+  absl::Time last_ = absl::Now();
+};
+
 }  // namespace
 
 struct EngineImpl::Task {
@@ -92,10 +106,13 @@ absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time dea
   const Bytes encoded = EncodeChanges(block);
   const ChangeDigest digest = DigestOf(block, encoded);
   absl::StatusOr<ApplyResult> result = absl::UnknownError("not run");
+  Lap lap;
   absl::Status status = RunOnWriter(
       [&] {
         if (cancelled && cancelled()) return absl::CancelledError("the caller has gone away");
+        const absl::Duration queue = lap.Take();
         result = ApplyNow(block, digest, encoded, deadline);
+        if (result.ok()) result->times.queue = queue;
         return absl::OkStatus();
       },
       deadline);
@@ -204,11 +221,14 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
 
 absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& block, const ChangeDigest& digest,
                                    uint64_t sequence, Step& step) {
+  Lap lap;
   absl::StatusOr<std::unique_ptr<Transition>> transition = FlattenChanges(parent, block.changes, RulesOf(block));
   if (!transition.ok()) return transition.status();
+  step.times.read = lap.Take();
   step.transition = *std::move(transition);
   step.sequence = sequence;
   if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), true); !s.ok()) return s;
+  step.times.tries = lap.Take();
   const Hash& root = step.transition->state_root;
   if (block.expected_root && *block.expected_root != root) {
     return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
@@ -247,6 +267,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   Step step;
   absl::Status status = MakeBlock(*Head(), block, digest, 2 * NextLsn() + 1, step);
   if (!status.ok()) return DamageFound(status);
+  Lap lap;
   step.change_row = EncodeLogBlock(block, step.transition->state_root, encoded);
   absl::StatusOr<uint64_t> lsn = AppendToLog(step.change_row);
   if (!lsn.ok()) return lsn.status();
@@ -254,6 +275,8 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
     if (absl::Status s = SyncLog(); !s.ok()) return s;
   }
   ApplyResult counts;
+  counts.times = step.times;
+  counts.times.log = lap.Take();
   counts.accounts_changed = step.transition->accounts.size();
   counts.slots_changed = step.transition->slots_changed;
   counts.nodes_hashed = step.transition->trie.nodes_hashed;
@@ -265,6 +288,8 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   result.accounts_changed = counts.accounts_changed;
   result.slots_changed = counts.slots_changed;
   result.nodes_hashed = counts.nodes_hashed;
+  result.times = counts.times;
+  result.times.publish = lap.Take();
   return result;
 }
 

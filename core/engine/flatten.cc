@@ -69,8 +69,10 @@ absl::Status ReadAccounts(const ViewImpl& view, Transition& transition) {
   keys.reserve(transition.accounts.size());
   for (const FlatAccount& account : transition.accounts) keys.push_back(account.key.view());
   std::vector<std::optional<Bytes>> rows(keys.size());
-  if (absl::Status s = view.RowsAt(Table::kAccounts, keys, rows); !s.ok()) return s;
+  std::vector<const storage::VersionIndex::Entry*> entries(keys.size());
+  if (absl::Status s = view.RowsAt(Table::kAccounts, keys, rows, &entries); !s.ok()) return s;
   for (size_t i = 0; i < rows.size(); ++i) {
+    transition.accounts[i].entry = entries[i];
     if (!rows[i]) continue;
     absl::StatusOr<Account> account = DecodeSlimAccount(*rows[i]);
     if (!account.ok()) {
@@ -113,10 +115,12 @@ absl::Status ReadSlots(const ViewImpl& view, std::span<FlatAccount*> accounts) {
   }
   const std::vector<BytesView> views(keys.begin(), keys.end());
   std::vector<std::optional<Bytes>> rows(keys.size());
-  if (absl::Status s = view.RowsAt(Table::kSlots, views, rows); !s.ok()) return s;
+  std::vector<const storage::VersionIndex::Entry*> entries(keys.size());
+  if (absl::Status s = view.RowsAt(Table::kSlots, views, rows, &entries); !s.ok()) return s;
   size_t next = 0;
   for (FlatAccount* account : accounts) {
     for (FlatSlot& slot : account->slots) {
+      slot.entry = entries[next];
       const std::optional<Bytes>& row = rows[next++];
       if (!row) continue;
       absl::StatusOr<U256> value = U256::FromMinimal(*row);
@@ -138,7 +142,8 @@ absl::Status AddWholeStorage(const ViewImpl& view, FlatAccount& account) {
                                  [&](BytesView key, BytesView row) {
                                    absl::StatusOr<U256> value = U256::FromMinimal(row);
                                    damaged = !value.ok();
-                                   if (!damaged) all.push_back({Hash::FromView(key.substr(32)), *value, U256{}});
+                                   if (!damaged)
+                                     all.push_back({Hash::FromView(key.substr(32)), *value, U256{}, nullptr});
                                    return !damaged;
                                  });
   if (!s.ok()) return s;
@@ -149,7 +154,7 @@ absl::Status AddWholeStorage(const ViewImpl& view, FlatAccount& account) {
   for (const FlatSlot& old : all) {
     while (set != account.slots.end() && set->key < old.key) merged.push_back(*set++);
     if (set != account.slots.end() && set->key == old.key) {
-      merged.push_back({old.key, old.before, (set++)->after});
+      merged.push_back({old.key, old.before, (set++)->after, nullptr});
     } else {
       merged.push_back(old);
     }

@@ -6,6 +6,7 @@
 #include "core/byte_io.h"
 #include "core/engine/flush_batch.h"
 #include "core/engine/history_indexer.h"
+#include "storage/thread_name.h"
 
 namespace mptd {
 namespace {
@@ -88,7 +89,11 @@ absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row) {
 
 Flusher::Flusher(std::shared_ptr<StateStore> store, Options options, FlushedState flushed)
     : store_(std::move(store)), options_(std::move(options)), flushed_(std::move(flushed)), oldest_(flushed_.oldest) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    storage::NameThisThread("mptd-flush");
+    storage::LetOthersGoFirst();
+    Run();
+  });
 }
 
 Flusher::~Flusher() {
@@ -289,8 +294,8 @@ absl::Status Flusher::FlushOnce() {
   }
   if (prune) {
     if (before.indexed_through > before.oldest) {
-      const uint64_t through = std::min(after.oldest, after.indexed_through);
-      if (absl::Status s = PruneIndex(*store_->kv, before.oldest, through, batch); !s.ok()) {
+      const IndexedBlocks indexed{before.oldest, after.indexed_through};
+      if (absl::Status s = PruneIndex(*store_->kv, indexed, after.oldest, batch); !s.ok()) {
         return PutBack(std::move(items), s);
       }
     }
@@ -305,6 +310,7 @@ absl::Status Flusher::FlushOnce() {
   absl::MutexLock lock(&mutex_);
   store_->flushed_sequence.store(after.sequence, std::memory_order_release);
   flushed_ = after;
+  store_->index_floor->store(after.oldest, std::memory_order_relaxed);
   if (prune) prune_now_ = false;
   while (!bytes_.empty() && bytes_.front().first <= after.sequence) {
     queued_bytes_ -= bytes_.front().second;

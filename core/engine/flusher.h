@@ -56,7 +56,7 @@ Bytes BlockKey(uint64_t number);  // big-endian
 class Flusher {
  public:
   struct Options {
-    uint64_t flush_blocks = 96;
+    uint64_t flush_blocks = 256;
     uint64_t flush_bytes = 64u << 20;
     absl::Duration interval = absl::Seconds(5);
     uint64_t prune_interval = 64;

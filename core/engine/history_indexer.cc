@@ -61,12 +61,6 @@ absl::StatusOr<std::set<Bytes>> PrefixesOf(const storage::KeyValueStore& kv, uin
   return prefixes;
 }
 
-uint64_t LastNumberOf(BytesView index_key) {
-  uint64_t number = 0;
-  for (char c : index_key.substr(index_key.size() - 8)) number = number << 8 | static_cast<uint8_t>(c);
-  return number;
-}
-
 absl::Status DropNames(const storage::KeyValueStore& kv, uint64_t first, uint64_t last, FlushBatch& batch) {
   for (uint64_t number = first; number <= last; ++number) {
     absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
@@ -147,20 +141,13 @@ absl::Status CutIndex(const storage::KeyValueStore& kv, uint64_t number, uint64_
   return DropNames(kv, number + 1, indexed_through, batch);
 }
 
-absl::Status PruneIndex(const storage::KeyValueStore& kv, uint64_t previous_oldest, uint64_t oldest,
+absl::Status PruneIndex(const storage::KeyValueStore& kv, const IndexedBlocks& indexed, uint64_t oldest,
                         FlushBatch& batch) {
-  // A block's record is in the index under the last block of its run, so the runs that end by now begin there.
-  absl::StatusOr<std::set<Bytes>> prefixes = PrefixesOf(kv, previous_oldest, oldest);
-  if (!prefixes.ok()) return prefixes.status();
-  const std::unique_ptr<storage::Iterator> it = kv.NewIterator(Table::kHistoryIndex);
-  for (const Bytes& prefix : *prefixes) {
-    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
-      if (it->key().size() != prefix.size() + 8 || LastNumberOf(it->key()) > oldest) break;
-      batch.Put(Table::kHistoryIndex, it->key(), std::nullopt);
-    }
-    if (!it->status().ok()) return it->status();
+  if (oldest >= indexed.through) {
+    batch.DeleteRange(Table::kHistoryIndex, Bytes(), Bytes(1, '\xff'));
   }
-  return previous_oldest < oldest ? DropNames(kv, previous_oldest, oldest - 1, batch) : absl::OkStatus();
+  const uint64_t end = std::min(oldest, indexed.through + 1);
+  return indexed.oldest < end ? DropNames(kv, indexed.oldest, end - 1, batch) : absl::OkStatus();
 }
 
 }  // namespace mptd

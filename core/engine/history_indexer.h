@@ -22,9 +22,17 @@ absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t 
 // still be in the tables.
 absl::Status CutIndex(const storage::KeyValueStore& kv, uint64_t number, uint64_t indexed_through, FlushBatch& batch);
 
-// Blocks below `oldest` are not served any more: rows of the index that speak only of blocks up to `oldest` go.
-// The undo records of [`previous_oldest`, `oldest`] must still be in the tables.
-absl::Status PruneIndex(const storage::KeyValueStore& kv, uint64_t previous_oldest, uint64_t oldest, FlushBatch& batch);
+// What the index covers: undo records from `oldest` to `through`.
+struct IndexedBlocks {
+  uint64_t oldest;
+  uint64_t through;
+};
+
+// Blocks below `oldest` are not served any more: the rows of `meta` that find them go, and the whole index when it
+// speaks of nothing else. Its single rows are left to expire (IsExpired): finding each of them would cost more than
+// they do. The undo records of blocks from `indexed.oldest` up to `oldest` must still be in the tables.
+absl::Status PruneIndex(const storage::KeyValueStore& kv, const IndexedBlocks& indexed, uint64_t oldest,
+                        FlushBatch& batch);
 
 // The keys of `meta` under which indexed blocks are found; the value is the block's number, big-endian.
 Bytes HashKey(const Hash& block_hash);

@@ -36,6 +36,12 @@ Bytes HistoryIndexKey(Table table, BytesView key, uint64_t last_number) {
   return out;
 }
 
+bool IsExpired(BytesView index_key, uint64_t oldest) {
+  uint64_t last = 0;
+  for (char c : index_key.substr(index_key.size() - 8)) last = last << 8 | static_cast<uint8_t>(c);
+  return last <= oldest;
+}
+
 void AppendHistoryEntry(Bytes& out, const HistoryEntry& entry) {
   ByteWriter writer(out);
   writer.U64(entry.number);
@@ -59,7 +65,8 @@ absl::StatusOr<std::vector<HistoryEntry>> DecodeHistoryEntries(BytesView row) {
 
 absl::StatusOr<std::optional<std::optional<Bytes>>> HistoryReader::Row(Table table, BytesView key) const {
   const Bytes prefix = HistoryIndexPrefix(table, key);
-  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  absl::MutexLock lock(&mutex_);
+  storage::Iterator* it = rows_.get();
   it->Seek(HistoryIndexKey(table, key, number_ + 1));
   if (!it->Valid() || !it->key().starts_with(prefix)) {
     if (!it->status().ok()) return it->status();
@@ -79,7 +86,8 @@ absl::StatusOr<std::optional<std::optional<Bytes>>> HistoryReader::Row(Table tab
 absl::Status HistoryReader::Undo(Table table, BytesView key,
                                  const std::function<absl::StatusOr<bool>(BytesView)>& each) const {
   const Bytes prefix = HistoryIndexPrefix(table, key);
-  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  absl::MutexLock lock(&mutex_);
+  storage::Iterator* it = rows_.get();
   for (it->Seek(HistoryIndexKey(table, key, number_ + 1)); it->Valid() && it->key().starts_with(prefix); it->Next()) {
     absl::StatusOr<std::vector<HistoryEntry>> entries = DecodeHistoryEntries(it->value());
     if (!entries.ok()) return entries.status();
@@ -95,7 +103,8 @@ absl::Status HistoryReader::Undo(Table table, BytesView key,
 }
 
 absl::Status HistoryReader::ChangedKeys(Table table, BytesView first, BytesView last, std::vector<Bytes>& out) const {
-  const std::unique_ptr<storage::Iterator> it = kv_.NewIterator(Table::kHistoryIndex);
+  absl::MutexLock lock(&mutex_);
+  storage::Iterator* it = rows_.get();
   const Bytes begin = HistoryIndexPrefix(table, first);
   for (it->Seek(begin); it->Valid(); it->Next()) {
     const BytesView row = it->key();

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "core/types.h"
 #include "storage/kv_store.h"
 
@@ -23,14 +26,19 @@ struct HistoryEntry {
 // first after b.
 Bytes HistoryIndexKey(storage::Table table, BytesView key, uint64_t last_number);
 Bytes HistoryIndexPrefix(storage::Table table, BytesView key);
+// True when a row of the index speaks only of what was before block `oldest`.
+bool IsExpired(BytesView index_key, uint64_t oldest);
 void AppendHistoryEntry(Bytes& out, const HistoryEntry& entry);
 // DATA_LOSS when it is not such a list. The views point into `row`.
 absl::StatusOr<std::vector<HistoryEntry>> DecodeHistoryEntries(BytesView row);
 
+// The index as it was when the reader was made, whatever is pruned or rolled back since. Safe from any thread; they
+// take turns.
 class HistoryReader {
  public:
   // The state after block `number`.
-  HistoryReader(const storage::KeyValueStore& kv, uint64_t number) : kv_(kv), number_(number) {}
+  HistoryReader(const storage::KeyValueStore& kv, uint64_t number)
+      : number_(number), rows_(kv.NewIterator(storage::Table::kHistoryIndex)) {}
 
   // The row of a flat table as it was, when a block on disk has replaced it since.
   absl::StatusOr<std::optional<std::optional<Bytes>>> Row(storage::Table table, BytesView key) const;
@@ -41,8 +49,9 @@ class HistoryReader {
   absl::Status ChangedKeys(storage::Table table, BytesView first, BytesView last, std::vector<Bytes>& out) const;
 
  private:
-  const storage::KeyValueStore& kv_;
   const uint64_t number_;
+  mutable absl::Mutex mutex_;
+  const std::unique_ptr<storage::Iterator> rows_ ABSL_PT_GUARDED_BY(mutex_);
 };
 
 }  // namespace mptd

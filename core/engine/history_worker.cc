@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/engine/undo_record.h"
+#include "core/trie/branch_record.h"
+#include "storage/thread_name.h"
 
 namespace mptd {
 namespace {
@@ -18,11 +20,54 @@ std::optional<BytesView> ReplacedBy(const VersionIndex::Entry& entry, uint64_t s
   return before->view();
 }
 
+// The order of row keys: of storage tries, those of one account together.
+bool RowKeyLess(const NodeChange* a, const NodeChange* b) {
+  if (a->account != b->account && a->account != nullptr && *a->account != *b->account) return *a->account < *b->account;
+  if (a->path.packed != b->path.packed) return a->path.packed < b->path.packed;
+  return a->path.size < b->path.size;
+}
+
+// The undo entries of a transition's branches, those of accounts first, in the order of their keys; and to `item`,
+// which rows are gone.
+std::shared_ptr<const NodeUndoPage> MakePage(const TrieChanges& trie, uint64_t sequence, FlushItem& item) {
+  auto page = std::make_shared<NodeUndoPage>(sequence);
+  for (const bool of_accounts : {true, false}) {
+    std::vector<const NodeChange*> changes;
+    changes.reserve(trie.nodes.size());
+    for (size_t i = trie.nodes.size(); i-- > 0;) {
+      if ((trie.nodes[i].account == nullptr) == of_accounts) changes.push_back(&trie.nodes[i]);
+    }
+    if (!std::is_sorted(changes.begin(), changes.end(), RowKeyLess)) {
+      std::sort(changes.begin(), changes.end(), RowKeyLess);
+    }
+    for (const NodeChange* change : changes) {
+      page->Begin(NodeTable(change->account));
+      AppendNodeKey(page->bytes(), change->account, change->path);
+      page->EndKey();
+      if (change->undo.empty()) {
+        AppendBranchUndo(page->bytes(), change->before, change->after, change->changed);
+      } else {
+        page->bytes().append(change->undo);
+      }
+      page->End();
+      if (change->after != nullptr) continue;
+      auto& removed = of_accounts ? item.removed_account_nodes : item.removed_slot_nodes;
+      removed.emplace_back(page->key(page->size() - 1));
+    }
+  }
+  page->Shrink();
+  return page;
+}
+
 }  // namespace
 
 HistoryWorker::HistoryWorker(std::shared_ptr<StateStore> store, Flusher& flusher)
     : store_(std::move(store)), flusher_(flusher) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    storage::NameThisThread("mptd-history");
+    storage::LetOthersGoFirst();
+    Run();
+  });
 }
 
 HistoryWorker::~HistoryWorker() {
@@ -69,7 +114,8 @@ void HistoryWorker::Run() {
     flusher_.Add(Process(published));
     published = {};
     SetIndexed(sequence);
-    Trim();
+    store_->nodes.TrimThrough(trim_.load(std::memory_order_acquire));
+    store_->node_epochs.Collect();
   }
 }
 
@@ -81,45 +127,25 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
   item.first_half = published.first_half;
   item.change_row = std::move(published.change_row);
   const uint64_t sequence = published.rows->sequence;
-
-  struct NodeUndo {
-    Bytes key;
-    Bytes undo;
-  };
-  std::vector<NodeUndo> account_nodes;
-  std::vector<NodeUndo> slot_nodes;
-  for (const NodeChange& change : published.transition->trie.nodes) {
-    NodeUndo& undo = (change.account == nullptr ? account_nodes : slot_nodes).emplace_back();
-    AppendNodeKey(undo.key, change.account, change.path);
-    AppendBranchUndo(undo.undo, change.before, change.after);
-    if (change.after == nullptr) {
-      (change.account == nullptr ? item.removed_account_nodes : item.removed_slot_nodes).push_back(undo.key);
-    }
-  }
-  std::vector<VersionIndex::Entry*> entries;
-  entries.reserve(account_nodes.size() + slot_nodes.size());
-  UndoRecord record;
-  const auto index = [&](std::vector<NodeUndo>& undos, Table table, std::vector<UndoRow>& rows) {
-    std::sort(undos.begin(), undos.end(), [](const NodeUndo& a, const NodeUndo& b) { return a.key < b.key; });
-    for (const NodeUndo& undo : undos) {
-      entries.push_back(store_->nodes.PutReplaced(TableId(table), undo.key, undo.undo, sequence));
-      rows.push_back({undo.key, BytesView(undo.undo)});
-    }
-  };
-  index(account_nodes, Table::kAccountNodes, record.account_nodes);
-  index(slot_nodes, Table::kSlotNodes, record.slot_nodes);
-  entries_.emplace_back(sequence, std::move(entries));
+  const std::shared_ptr<const NodeUndoPage> page = MakePage(published.transition->trie, sequence, item);
+  store_->nodes.Add(page);
 
   if (published.record != nullptr) {
+    UndoRecord record;
     item.block = published.record->block;
     record.header = {sequence, published.record->block, published.record->parent_root, published.record->digest};
     const storage::EpochPin pin(store_->row_epochs);
     for (const auto* entry : published.rows->accounts) {
       record.accounts.push_back({entry->key(), ReplacedBy(*entry, sequence)});
     }
-    for (const auto* entry : published.rows->slots)
+    for (const auto* entry : published.rows->slots) {
       record.slots.push_back({entry->key(), ReplacedBy(*entry, sequence)});
+    }
     for (const auto* entry : published.rows->code) record.new_code.push_back(entry->key());
+    for (size_t i = 0; i < page->size(); ++i) {
+      auto& rows = page->table(i) == Table::kAccountNodes ? record.account_nodes : record.slot_nodes;
+      rows.push_back({page->key(i), page->undo(i)});
+    }
     item.undo_row = EncodeUndo(record);
   }
   return item;
@@ -127,24 +153,19 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
 
 void HistoryWorker::Load(uint64_t sequence, const std::vector<UndoRow>& account_nodes,
                          const std::vector<UndoRow>& slot_nodes) {
-  std::vector<VersionIndex::Entry*> entries;
-  entries.reserve(account_nodes.size() + slot_nodes.size());
-  for (const UndoRow& row : account_nodes) {
-    entries.push_back(store_->nodes.PutReplaced(TableId(Table::kAccountNodes), row.key, row.value, sequence));
+  auto page = std::make_shared<NodeUndoPage>(sequence);
+  for (const auto& [table, rows] :
+       {std::pair(Table::kAccountNodes, &account_nodes), std::pair(Table::kSlotNodes, &slot_nodes)}) {
+    for (const UndoRow& row : *rows) {
+      page->Begin(table);
+      page->bytes().append(row.key);
+      page->EndKey();
+      page->bytes().append(row.value.value_or(BytesView()));
+      page->End();
+    }
   }
-  for (const UndoRow& row : slot_nodes) {
-    entries.push_back(store_->nodes.PutReplaced(TableId(Table::kSlotNodes), row.key, row.value, sequence));
-  }
-  entries_.emplace_back(sequence, std::move(entries));
-}
-
-void HistoryWorker::Trim() {
-  const uint64_t through = trim_.load(std::memory_order_acquire);
-  while (!entries_.empty() && entries_.front().first <= through) {
-    for (VersionIndex::Entry* entry : entries_.front().second) store_->nodes.Trim(entry, through);
-    entries_.pop_front();
-  }
-  store_->node_epochs.Collect();
+  page->Shrink();
+  store_->nodes.Add(std::move(page));
 }
 
 }  // namespace mptd

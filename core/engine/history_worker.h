@@ -56,13 +56,9 @@ class HistoryWorker {
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   FlushItem Process(PublishedTransition& published);
-  void Trim();
 
   const std::shared_ptr<StateStore> store_;
   Flusher& flusher_;
-
-  // The worker thread's.
-  std::deque<std::pair<uint64_t, std::vector<storage::VersionIndex::Entry*>>> entries_;
 
   std::atomic<uint64_t> indexed_{0};
   std::atomic<uint64_t> trim_{0};

@@ -11,15 +11,14 @@ void FreeLeaf(void* leaf) { delete static_cast<LeafNode*>(leaf); }
 void NodeCache::Account(TrieChanges& changes) {
   changes.published = true;
   bytes_ += changes.installed_bytes;
-  for (const BranchNode* node : changes.fresh) bytes_ += node->bytes();
   bytes_ += changes.fresh_leaves.size() * sizeof(LeafNode);
   // What was loaded and never linked has not been counted.
   for (const BranchNode* node : changes.loaded_before) bytes_ += node->bytes();
   for (const NodeChange& change : changes.nodes) {
+    bytes_ += change.after_bytes;
     if (change.before == nullptr) continue;
-    const size_t bytes = change.before->bytes();
-    bytes_ -= bytes;
-    epochs_.Retire(change.before, FreeBranch, bytes);
+    bytes_ -= change.before_bytes;
+    epochs_.Retire(change.before, FreeBranch, change.before_bytes);
   }
   for (LeafNode* leaf : changes.replaced_leaves) {
     bytes_ -= sizeof(LeafNode);

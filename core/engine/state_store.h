@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/engine/block.h"
 #include "core/engine/change_codec.h"
+#include "core/engine/node_history.h"
 #include "core/trie/trie_update.h"
 #include "storage/kv_store.h"
 #include "storage/version_index.h"
@@ -62,8 +63,12 @@ struct TrieSnapshot {
 struct StateStore {
   // Frees the newest trie; the others' nodes have been retired.
   ~StateStore();
-  explicit StateStore(std::unique_ptr<storage::KeyValueStore> key_value_store, size_t expected_rows)
-      : kv(std::move(key_value_store)), rows(row_epochs, expected_rows), nodes(node_epochs, expected_rows) {}
+  StateStore(std::unique_ptr<storage::KeyValueStore> key_value_store, size_t expected_rows,
+             std::shared_ptr<std::atomic<uint64_t>> floor)
+      : kv(std::move(key_value_store)),
+        rows(row_epochs, expected_rows),
+        nodes(node_epochs),
+        index_floor(std::move(floor)) {}
 
   const std::unique_ptr<storage::KeyValueStore> kv;
 
@@ -72,11 +77,14 @@ struct StateStore {
   storage::VersionIndex rows;
   // Undo entries of branches. The history thread owns them.
   storage::EpochDomain node_epochs;
-  storage::VersionIndex nodes;
+  NodeHistory nodes;
   // Nodes of the tries in memory. The writer's.
   storage::EpochDomain trie_epochs;
 
   std::atomic<uint64_t> flushed_sequence{0};
+  // Rows of `history_index` that speak only of what was before this block may go; the tables know it as the oldest.
+  // Shared with the table's compactions.
+  const std::shared_ptr<std::atomic<uint64_t>> index_floor;
 
   // What is served. The writer changes it; views are made from it.
   mutable absl::Mutex mutex;
@@ -87,6 +95,8 @@ struct StateStore {
   std::deque<std::shared_ptr<const TrieSnapshot>> tries ABSL_GUARDED_BY(mutex);
   // Sequences of the views that are alive: what they may ask for is not trimmed.
   std::multiset<uint64_t> live_views ABSL_GUARDED_BY(mutex);
+  // How often the chain went back.
+  uint64_t rollbacks ABSL_GUARDED_BY(mutex) = 0;
   // The oldest served block. Those before the window's first are served from the history tables.
   uint64_t oldest_served ABSL_GUARDED_BY(mutex) = 0;
 };

@@ -19,14 +19,16 @@ struct FlatSlot {
   Hash key;  // hashed
   U256 before;
   U256 after;
+  const storage::VersionIndex::Entry* entry = nullptr;  // where its row was found in memory
 };
 
 // One account that a transition changes. Absent accounts are nullopt.
 struct FlatAccount {
   Hash key;  // hashed address
   std::optional<Account> before;
-  std::optional<Account> after;  // its storage root is worked out from the slots
-  std::vector<FlatSlot> slots;   // sorted by key; only those that change
+  std::optional<Account> after;                         // its storage root is worked out from the slots
+  std::vector<FlatSlot> slots;                          // sorted by key; only those that change
+  const storage::VersionIndex::Entry* entry = nullptr;  // where its row was found in memory
 };
 
 struct Transition {

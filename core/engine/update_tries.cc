@@ -82,8 +82,8 @@ absl::Status Part::UpdateStorage() {
   }
   if (jobs_.empty()) return absl::OkStatus();
   if (absl::Status s = update_.Prepare(jobs_); !s.ok()) return s;
-  for (TrieJob& job : jobs_) {
-    if (absl::Status s = update_.Apply(job); !s.ok()) return s;
+  for (size_t i = jobs_.size(); i-- > 0;) {
+    if (absl::Status s = update_.Apply(jobs_[i]); !s.ok()) return s;
   }
   if (absl::Status s = update_.HashAll(); !s.ok()) return s;
   for (size_t i = 0; i < jobs_.size(); ++i) {
@@ -174,7 +174,7 @@ absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition,
   job.ops = parts.front().part->ops();
   if (!top.Combine(job, groups)) return false;
   if (absl::Status s = top.HashAll(); !s.ok()) return s;
-  for (PartResult& result : parts) result.part->update().Commit(transition.trie);
+  for (size_t i = parts.size(); i-- > 0;) parts[i].part->update().Commit(transition.trie);
   top.Commit(transition.trie);
   transition.root = job.new_root;
   transition.state_root = job.ref.hash();

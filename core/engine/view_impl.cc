@@ -104,12 +104,15 @@ TrieRoot ViewImpl::AccountRoot() const {
 
 // Rows ----------------------------------------------------------------------------------------------------------------
 
-std::optional<std::optional<Bytes>> ViewImpl::IndexedRow(Table table, BytesView key) const {
-  const VersionIndex::Entry* entry = store_->rows.Find(TableId(table), key);
+std::optional<std::optional<Bytes>> ViewImpl::RowOf(const VersionIndex::Entry* entry) const {
   if (entry == nullptr) return std::nullopt;
   const RowBlob* blob = VersionIndex::ValueAt(*entry, parts_.sequence);
   if (blob == nullptr) return std::nullopt;
   return CopyOf(*blob);
+}
+
+std::optional<std::optional<Bytes>> ViewImpl::IndexedRow(Table table, BytesView key) const {
+  return RowOf(store_->rows.Find(TableId(table), key));
 }
 
 absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key) const {
@@ -126,22 +129,29 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key)
   return *std::move(row);
 }
 
-absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys,
-                              std::span<std::optional<Bytes>> rows) const {
-  std::vector<std::string_view> missing;
-  std::vector<size_t> places;
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (parts_.history != nullptr) {
+absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std::span<std::optional<Bytes>> rows,
+                              std::vector<const VersionIndex::Entry*>* entries) const {
+  if (parts_.history != nullptr) {
+    for (size_t i = 0; i < keys.size(); ++i) {
       absl::StatusOr<std::optional<Bytes>> row = RowAt(table, keys[i]);
       if (!row.ok()) return row.status();
       rows[i] = *std::move(row);
-    } else if (auto known = IndexedRow(table, keys[i])) {
+    }
+    return absl::OkStatus();
+  }
+  std::vector<const VersionIndex::Entry*> found(keys.size());
+  store_->rows.FindMany(TableId(table), keys, found);
+  std::vector<std::string_view> missing;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (auto known = RowOf(found[i])) {
       rows[i] = *std::move(known);
     } else {
       missing.push_back(keys[i]);
       places.push_back(i);
     }
   }
+  if (entries != nullptr) *entries = std::move(found);
   if (missing.empty()) return absl::OkStatus();
   std::vector<storage::Value> values(missing.size());
   if (absl::Status s = store_->kv->MultiGet(table, missing, values, true); !s.ok()) return s;
@@ -214,11 +224,10 @@ absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, 
     if (!s.ok()) return s;
   }
   if (!rebuilder.complete()) {
-    const VersionIndex::Entry* entry = store_->nodes.Find(TableId(NodeTable(request.account)), row_key);
-    std::vector<storage::RowVersion> versions;
-    if (entry != nullptr) VersionIndex::VersionsAfter(*entry, parts_.sequence, versions);
-    for (const storage::RowVersion& version : versions) {
-      absl::StatusOr<bool> complete = rebuilder.Add(version.old->view());
+    std::vector<BytesView> entries;
+    store_->nodes.EntriesAfter(NodeTable(request.account), row_key, parts_.sequence, entries);
+    for (BytesView entry : entries) {
+      absl::StatusOr<bool> complete = rebuilder.Add(entry);
       if (!complete.ok()) return complete.status();
       if (*complete) break;
     }

@@ -51,9 +51,10 @@ class ViewImpl final : public StateView, public TrieSource {
 
   // Rows by hashed keys. nullopt: no such row.
   absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;
-  // rows[i] is the row at keys[i]; keys ascending.
-  absl::Status RowsAt(storage::Table table, std::span<const BytesView> keys,
-                      std::span<std::optional<Bytes>> rows) const;
+  // rows[i] is the row at keys[i]; keys ascending. entries[i], where asked for, is its place in the index of rows or
+  // null; it stays there until the writer's next housekeeping.
+  absl::Status RowsAt(storage::Table table, std::span<const BytesView> keys, std::span<std::optional<Bytes>> rows,
+                      std::vector<const storage::VersionIndex::Entry*>* entries = nullptr) const;
 
   // Calls `each` for rows of this state with first <= key <= last in order, until it returns false.
   using EachRow = std::function<bool(BytesView key, BytesView value)>;
@@ -66,6 +67,7 @@ class ViewImpl final : public StateView, public TrieSource {
  private:
   // What the index says of a row at this view; nullopt when that is what the table has.
   std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
+  std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
   // Rows in the range that may differ from the table: changed by blocks in memory or on disk.
   std::vector<Bytes> ChangedKeys(storage::Table table, BytesView first, BytesView last, uint64_t flushed) const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;

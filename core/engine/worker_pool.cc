@@ -1,9 +1,14 @@
 #include "core/engine/worker_pool.h"
+#include "storage/thread_name.h"
 
 namespace mptd {
 
 WorkerPool::WorkerPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
+  for (int i = 1; i < threads; ++i)
+    workers_.emplace_back([this] {
+      storage::NameThisThread("mptd-worker");
+      Work();
+    });
 }
 
 WorkerPool::~WorkerPool() {

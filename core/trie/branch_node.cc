@@ -15,6 +15,18 @@ BranchNode* BranchNode::Make(uint64_t sequence, BytesView extension, BranchShape
   return node;
 }
 
+BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence) {
+  void* memory = ::operator new(from.bytes());
+  auto* node = new (memory) BranchNode{sequence, from.shape, from.pointers, from.extension_size, 1};
+  auto* slots = const_cast<BranchNode&>(from).slots();
+  const int count = from.pointer_count();
+  for (int i = 0; i < count; ++i) {
+    new (node->slots() + i) std::atomic<void*>(slots[i].load(std::memory_order_acquire));
+  }
+  std::memcpy(node->refs(), from.all_refs(), 32 * static_cast<size_t>(from.child_count()) + from.extension_size);
+  return node;
+}
+
 void BranchNode::Free(BranchNode* node) { ::operator delete(node); }
 
 }  // namespace mptd

@@ -48,6 +48,8 @@ struct BranchNode {
 
   // All references and the pointers are zero at first.
   static BranchNode* Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers);
+  // The same children behind another sequence.
+  static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence);
   static void Free(BranchNode* node);
 
   int child_count() const { return std::popcount(shape.children); }
@@ -68,6 +70,8 @@ struct BranchNode {
   std::atomic<void*>& pointer(int nibble) const {
     return const_cast<BranchNode*>(this)->slots()[ChildRank(pointers, nibble)];
   }
+  // The references of all children, one behind the other.
+  const uint8_t* all_refs() const { return const_cast<BranchNode*>(this)->refs(); }
   BytesView extension() const {
     return {reinterpret_cast<const char*>(const_cast<BranchNode*>(this)->refs() + 32 * child_count()), extension_size};
   }

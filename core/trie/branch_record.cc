@@ -93,16 +93,23 @@ void AppendBranchRlpOf(Bytes& out, const BranchShape& shape, const RefOf& ref_of
   ForEachChild(shape.children,
                [&](int i) { payload += Embedded(shape, i) ? RefSize(true, ref_of(i)) - 1 : size_t{32}; });
   rlp::AppendListHeader(out, payload);
+  const size_t begin = out.size();
+  out.resize(begin + payload);
+  char* to = out.data() + begin;
   for (int i = 0; i < 16; ++i) {
     if ((shape.children >> i & 1) == 0) {
-      out.push_back('\x80');
+      *to++ = '\x80';
+    } else if (Embedded(shape, i)) {
+      const size_t size = RefSize(true, ref_of(i));
+      std::memcpy(to, ref_of(i), size);
+      to += size;
     } else {
-      const bool embedded = Embedded(shape, i);
-      if (!embedded) out.push_back('\xa0');
-      out.append(RefView(embedded, ref_of(i)));
+      *to++ = '\xa0';
+      std::memcpy(to, ref_of(i), 32);
+      to += 32;
     }
   }
-  out.push_back('\x80');
+  *to = '\x80';
 }
 
 }  // namespace
@@ -163,21 +170,26 @@ absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record) {
   return node;
 }
 
-void AppendBranchUndo(Bytes& out, const BranchNode* before, const BranchNode* after) {
+void AppendReplaced(Bytes& out, const BranchNode& before, uint16_t changed) {
+  const uint16_t replaced = before.shape.children & changed;
+  out.push_back('\0');
+  AppendMask(out, replaced);
+  AppendShape(out, before.shape, before.extension());
+  ForEachChild(replaced, [&](int i) { out.append(RefView(before.is_embedded(i), before.ref(i))); });
+}
+
+void AppendBranchUndo(Bytes& out, const BranchNode* before, const BranchNode* after, uint16_t changed) {
   if (before == nullptr) {
     out.push_back(kAbsent);
     return;
   }
   uint16_t replaced = 0;
-  ForEachChild(before->shape.children, [&](int i) {
+  ForEachChild(before->shape.children & changed, [&](int i) {
     const bool kept = after != nullptr && after->has(i) && after->is_embedded(i) == before->is_embedded(i) &&
                       std::memcmp(after->ref(i), before->ref(i), RefSize(before->is_embedded(i), before->ref(i))) == 0;
     if (!kept) replaced = static_cast<uint16_t>(replaced | 1u << i);
   });
-  out.push_back('\0');
-  AppendMask(out, replaced);
-  AppendShape(out, before->shape, before->extension());
-  ForEachChild(replaced, [&](int i) { out.append(RefView(before->is_embedded(i), before->ref(i))); });
+  AppendReplaced(out, *before, replaced);
 }
 
 absl::StatusOr<bool> BranchRebuilder::Add(BytesView undo) {
@@ -231,7 +243,8 @@ absl::Status BranchRebuilder::AddCurrent(const BranchValue* now) {
 }
 
 void AppendBranchRlp(Bytes& out, const BranchNode& node) {
-  AppendBranchRlpOf(out, node.shape, [&](int i) { return node.ref(i); });
+  const uint8_t* refs = node.all_refs();
+  AppendBranchRlpOf(out, node.shape, [&](int i) { return refs + 32 * ChildRank(node.shape.children, i); });
 }
 
 void AppendBranchRlp(Bytes& out, const BranchValue& value) {

@@ -36,9 +36,14 @@ absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record);
 
 // What a transition replaced in one row: nothing (there was no branch at this path), or the old shape and extension and
 // the references that are not in the new branch any more.
+// `changed` are the children of `before` that may have another reference now; the others are the same in both.
+// The second form takes all of `changed` for replaced.
 // On disk, never change: the byte 0xff for no branch; or the mask of references that follow (two bytes), then as a
 // record, with only those references.
-void AppendBranchUndo(Bytes& out, const BranchNode* before, const BranchNode* after);
+void AppendBranchUndo(Bytes& out, const BranchNode* before, const BranchNode* after, uint16_t changed = 0xffff);
+void AppendReplaced(Bytes& out, const BranchNode& before, uint16_t changed);
+// The longest undo entry there can be.
+inline constexpr size_t kMaxUndoBytes = 3 + 10 + 64 + 16 * 32;
 
 // Collects a branch as it was from undo entries, oldest first, and at last from what the row is now.
 class BranchRebuilder {

@@ -10,6 +10,16 @@
 namespace mptd {
 namespace {
 
+// The last operations of `ops`, which share the nibble at `depth`.
+std::span<LeafOp> TakeLastGroup(std::span<LeafOp>& ops, size_t depth) {
+  const uint8_t nibble = NibbleAt(ops.back().key->view(), depth);
+  size_t n = ops.size() - 1;
+  while (n > 0 && NibbleAt(ops[n - 1].key->view(), depth) == nibble) --n;
+  const std::span<LeafOp> group = ops.subspan(n);
+  ops = ops.first(n);
+  return group;
+}
+
 // The operations whose key has `nibble` at `depth`, from the front of `ops`.
 std::span<LeafOp> TakeGroup(std::span<LeafOp>& ops, size_t depth) {
   const uint8_t nibble = NibbleAt(ops.front().key->view(), depth);
@@ -40,6 +50,21 @@ absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
   __builtin_prefetch(p);
   __builtin_prefetch(p + 64);
   __builtin_prefetch(p + 128);
+}
+
+// Asks for all of the branches below `node` that the operations will copy; their beginnings have been read before.
+[[gnu::always_inline]] inline void PrefetchChildren(const BranchNode& node, std::span<LeafOp> ops, size_t depth) {
+  int last = -1;
+  for (const LeafOp& op : ops) {
+    const int nibble = NibbleAt(op.key->view(), depth);
+    if (nibble == last) continue;
+    last = nibble;
+    if (!node.has(nibble) || !node.is_branch(nibble)) continue;
+    const BranchNode* child = node.child_branch(nibble);
+    if (child == nullptr) continue;
+    const size_t size = child->bytes();
+    for (size_t i = 192; i < size; i += 64) __builtin_prefetch(reinterpret_cast<const char*>(child) + i);
+  }
 }
 
 }  // namespace
@@ -245,8 +270,13 @@ TrieUpdate::Child TrieUpdate::CleanChild(const BranchNode* node, int nibble) con
   return child;
 }
 
-void TrieUpdate::RecordChange(size_t depth, const Hash& along, BranchNode* before, BranchNode* after) {
-  changes_.push_back({account_, NibblePath::PrefixOf(along, depth), before, after});
+void TrieUpdate::RecordChange(const NibblePath& path, BranchNode* before, BranchNode* after, uint16_t changed) {
+  NodeChange& change = changes_.emplace_back(NodeChange{account_, path, before, after, changed});
+  if (before != nullptr) {
+    change.before_bytes = static_cast<uint16_t>(before->bytes());
+    change.before_sequence = before->sequence;
+  }
+  if (after != nullptr) change.after_bytes = static_cast<uint16_t>(after->bytes());
 }
 
 void TrieUpdate::AddTarget(const Child& child, size_t depth, Target target) {
@@ -305,7 +335,59 @@ TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, 
     }
     if (node->has_pointer(i)) node->pointer(i).store(pointer, std::memory_order_relaxed);
   }
-  RecordChange(depth, along, row_before, node);
+  RecordChange(NibblePath::PrefixOf(along, depth), row_before, node);
+  Child child;
+  child.kind = Child::Kind::kBranch;
+  child.index = index;
+  child.change = static_cast<uint32_t>(changes_.size() - 1);
+  return child;
+}
+
+BytesView TrieUpdate::MakeUndo(const BranchNode& before, uint16_t changed) {
+  constexpr size_t kBlock = 64u << 10;
+  if (undo_bytes_.empty() || undo_bytes_.back().capacity() - undo_bytes_.back().size() < kMaxUndoBytes) {
+    undo_bytes_.emplace_back().reserve(kBlock);
+  }
+  Bytes& block = undo_bytes_.back();
+  const size_t begin = block.size();
+  AppendReplaced(block, before, changed);
+  return BytesView(block).substr(begin);
+}
+
+bool TrieUpdate::FitsInto(const BranchNode& node, std::span<const ChangedKid> changed) const {
+  return std::all_of(changed.begin(), changed.end(), [&](const ChangedKid& kid) {
+    if (!node.has(kid.nibble)) return false;
+    if (kid.child.kind == Child::Kind::kBranch) return node.is_branch(kid.nibble);
+    return kid.child.kind == Child::Kind::kLeaf && !node.is_branch(kid.nibble) &&
+           node.has_pointer(kid.nibble) == (leaves_[kid.child.index].node != nullptr);
+  });
+}
+
+// What MakeBranch would make, where nearly everything stays as it is.
+TrieUpdate::Child TrieUpdate::CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth,
+                                         const Hash& along, BranchNode* row_before) {
+  BranchNode* copy = BranchNode::CopyOf(node, sequence_);
+  const auto index = static_cast<uint32_t>(fresh_.size());
+  fresh_.push_back(copy);
+  const size_t child_depth = depth + node.extension_size + 1;
+  unsigned mask = 0;
+  for (const auto& [nibble, child] : changed) {
+    const unsigned bit = 1u << nibble;
+    mask |= bit;
+    copy->shape.embedded = static_cast<uint16_t>(copy->shape.embedded & ~bit);
+    std::memset(copy->ref(nibble), 0, 32);
+    if (child.kind == Child::Kind::kBranch) {
+      copy->pointer(nibble).store(fresh_[child.index], std::memory_order_relaxed);
+    } else {
+      const PendingLeaf& leaf = leaves_[child.index];
+      copy->shape.storage =
+          static_cast<uint16_t>(leaf.storage ? copy->shape.storage | bit : copy->shape.storage & ~bit);
+      if (leaf.node != nullptr) copy->pointer(nibble).store(leaf.node, std::memory_order_relaxed);
+    }
+    AddTarget(child, child_depth, Target{nullptr, index, nibble});
+  }
+  RecordChange(NibblePath::PrefixOf(along, depth), row_before, copy, static_cast<uint16_t>(mask));
+  changes_.back().undo = MakeUndo(node, static_cast<uint16_t>(mask));
   Child child;
   child.kind = Child::Kind::kBranch;
   child.index = index;
@@ -329,7 +411,10 @@ TrieUpdate::Child TrieUpdate::Lengthen(const Child& child, BytesView extension, 
   BranchNode::Free(old);
   fresh_[child.index] = node;
   changes_[child.change].after = nullptr;
-  RecordChange(depth, along, row_before, node);
+  changes_[child.change].after_bytes = 0;
+  changes_[child.change].changed = 0xffff;
+  changes_[child.change].undo = {};
+  RecordChange(NibblePath::PrefixOf(along, depth), row_before, node);
   Child moved = child;
   moved.change = static_cast<uint32_t>(changes_.size() - 1);
   return moved;
@@ -425,17 +510,26 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateBranch(const BranchNode* nod
     if (shared < extension.size()) return SplitExtension(node, skip, shared, depth, along, ops, row_before);
   }
   const size_t at = depth + extension.size();
+  PrefetchChildren(*node, ops, at);
+  // From the last to the first, and below each before itself: the changes are then in the order of rows, backwards.
+  std::array<ChangedKid, 16> changed;
+  size_t count = 0;
+  while (!ops.empty()) {
+    const uint8_t nibble = NibbleAt(ops.back().key->view(), at);
+    const Ops group = TakeLastGroup(ops, at);
+    absl::StatusOr<Child> child = UpdateChild(node, nibble, at + 1, group);
+    if (!child.ok()) return child.status();
+    changed[count++] = {nibble, *child};
+  }
+  const std::span<const ChangedKid> kids_changed(changed.data(), count);
+  if (skip == 0 && row_before == node && FitsInto(*node, kids_changed)) {
+    return CopyBranch(*node, kids_changed, depth, along, row_before);
+  }
   Kids kids;
   for (int i = 0; i < 16; ++i) {
     if (node->has(i)) kids[static_cast<size_t>(i)] = CleanChild(node, i);
   }
-  while (!ops.empty()) {
-    const uint8_t nibble = NibbleAt(ops.front().key->view(), at);
-    const Ops group = TakeGroup(ops, at);
-    absl::StatusOr<Child> child = UpdateChild(node, nibble, at + 1, group);
-    if (!child.ok()) return child.status();
-    kids[nibble] = *child;
-  }
+  for (const ChangedKid& kid : kids_changed) kids[static_cast<size_t>(kid.nibble)] = kid.child;
   return Finish(node, extension, kids, depth, along, row_before);
 }
 
@@ -450,7 +544,7 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::Finish(const BranchNode* node, Byt
   }
   if (count >= 2) return MakeBranch(extension, kids, depth, along, row_before);
   if (count == 1) return Collapse(node, extension, kids, last, depth, along, row_before);
-  if (row_before != nullptr) RecordChange(depth, along, row_before, nullptr);
+  if (row_before != nullptr) RecordChange(NibblePath::PrefixOf(along, depth), row_before, nullptr);
   return Child{};
 }
 
@@ -467,7 +561,7 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::Collapse(const BranchNode* node, B
   if (kid.kind == Child::Kind::kClean && kid.is_branch) {
     absl::StatusOr<BranchNode*> below = Resolve(account_, node, nibble, path);
     if (!below.ok()) return below.status();
-    changes_.push_back({account_, path, *below, nullptr});
+    RecordChange(path, *below, nullptr);
     longer.append((*below)->extension());
     Kids grandkids;
     for (int i = 0; i < 16; ++i) {
@@ -475,7 +569,7 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::Collapse(const BranchNode* node, B
     }
     return MakeBranch(longer, grandkids, depth, along, row_before);
   }
-  if (row_before != nullptr) RecordChange(depth, along, row_before, nullptr);
+  if (row_before != nullptr) RecordChange(NibblePath::PrefixOf(along, depth), row_before, nullptr);
   if (kid.kind == Child::Kind::kLeaf) return kid;
   auto* handle = static_cast<LeafNode*>(kid.pointer);
   absl::StatusOr<uint32_t> leaf = FetchLeaf(path, handle == nullptr ? nullptr : &handle->key, handle);
@@ -551,11 +645,12 @@ absl::Status TrieUpdate::Apply(TrieJob& job) {
 
 absl::Status TrieUpdate::ApplyChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups) {
   account_ = account;
-  for (ChildGroup& group : groups) {
-    absl::StatusOr<Child> child = UpdateChild(root, group.nibble, 1, group.ops);
+  detached_.resize(groups.size());
+  for (size_t i = groups.size(); i-- > 0;) {
+    absl::StatusOr<Child> child = UpdateChild(root, groups[i].nibble, 1, groups[i].ops);
     if (!child.ok()) return child.status();
-    AddTarget(*child, 1, Target{&group.ref, 0, 0});
-    detached_.push_back(*child);
+    AddTarget(*child, 1, Target{&groups[i].ref, 0, 0});
+    detached_[i] = *child;
   }
   return absl::OkStatus();
 }
@@ -707,6 +802,8 @@ void TrieUpdate::Commit(TrieChanges& out) {
     out.nodes.push_back(change);
   }
   out.replaced_leaves.insert(out.replaced_leaves.end(), replaced_leaves_.begin(), replaced_leaves_.end());
+  out.undo_bytes.insert(out.undo_bytes.end(), std::make_move_iterator(undo_bytes_.begin()),
+                        std::make_move_iterator(undo_bytes_.end()));
   out.nodes_hashed += nodes_hashed_;
   out.permutations += permutations_;
   out.installed_bytes += installed_bytes_;

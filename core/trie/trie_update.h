@@ -98,6 +98,14 @@ struct NodeChange {
   NibblePath path;
   BranchNode* before;
   BranchNode* after;
+  // Of `before`: children whose references may not be those of `after`.
+  uint16_t changed = 0xffff;
+  // So that nobody has to look at the nodes again: their sizes in memory, and which transition made `before`.
+  uint16_t before_bytes = 0;
+  uint16_t after_bytes = 0;
+  uint64_t before_sequence = 0;
+  // The undo entry, when it was made with the node; points into the TrieChanges.
+  BytesView undo = {};
 };
 
 // Everything that a transition has made of tries. It owns the new nodes until they are published; then it owns nothing,
@@ -108,7 +116,9 @@ struct TrieChanges {
   TrieChanges(const TrieChanges&) = delete;
   TrieChanges& operator=(const TrieChanges&) = delete;
 
+  // Read backwards, they are nearly always in the order of row keys: first the account trie's root.
   std::vector<NodeChange> nodes;
+  std::deque<Bytes> undo_bytes;
   std::vector<LeafNode*> replaced_leaves;
   uint64_t nodes_hashed = 0;
   uint64_t permutations = 0;
@@ -189,6 +199,10 @@ class TrieUpdate {
     Target target;
   };
   using Kids = std::array<Child, 16>;
+  struct ChangedKid {
+    int nibble;
+    Child child;
+  };
   using Ops = std::span<LeafOp>;
 
   struct Frontier {
@@ -217,14 +231,19 @@ class TrieUpdate {
                                BranchNode* row_before);
   absl::StatusOr<Child> Collapse(const BranchNode* node, BytesView extension, Kids& kids, int nibble, size_t depth,
                                  const Hash& along, BranchNode* row_before);
+  // True when `changed` gives a node with the same places for pointers and references.
+  bool FitsInto(const BranchNode& node, std::span<const ChangedKid> changed) const;
+  Child CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth, const Hash& along,
+                   BranchNode* row_before);
   Child MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along, BranchNode* row_before);
   Child Lengthen(const Child& child, BytesView extension, size_t depth, const Hash& along, BranchNode* row_before);
   Child CleanChild(const BranchNode* node, int nibble) const;
   uint32_t AddLeaf(const LeafOp& op);
   void DropHandle(PendingLeaf& leaf, size_t first_fresh);
   absl::StatusOr<uint32_t> FetchLeaf(const NibblePath& path, const Hash* key, LeafNode* node);
-  void RecordChange(size_t depth, const Hash& along, BranchNode* before, BranchNode* after);
+  void RecordChange(const NibblePath& path, BranchNode* before, BranchNode* after, uint16_t changed = 0xffff);
   void AddTarget(const Child& child, size_t depth, Target target);
+  BytesView MakeUndo(const BranchNode& before, uint16_t changed);
 
   void HashLeaves();
   void HashBranches(std::vector<BranchHashJob>& jobs);
@@ -240,6 +259,7 @@ class TrieUpdate {
   std::vector<PendingLeaf> leaves_;
   std::deque<LeafRow> fetched_;
   std::vector<NodeChange> changes_;
+  std::deque<Bytes> undo_bytes_;  // blocks that never grow beyond what they have reserved
   std::vector<LeafNode*> replaced_leaves_;
   std::vector<LeafHashJob> leaf_jobs_;
   std::vector<std::vector<BranchHashJob>> branch_jobs_;  // by depth

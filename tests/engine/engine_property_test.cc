@@ -185,11 +185,6 @@ class Chain {
   std::deque<ModelBlock> blocks_;
 };
 
-uint64_t FirstSeed() {
-  const char* seed = std::getenv("MPTD_TEST_SEED");
-  return seed != nullptr ? std::strtoull(seed, nullptr, 10) : std::random_device{}();
-}
-
 void RunChains(EngineOptions options, int chains, int steps) {
   const uint64_t first = FirstSeed();
   for (int i = 0; i < chains; ++i) {

@@ -342,6 +342,11 @@ BlockChanges BlockMaker::Make(const std::optional<BlockInfo>& parent) {
   return block;
 }
 
+uint64_t FirstSeed() {
+  const char* seed = std::getenv("MPTD_TEST_SEED");
+  return seed != nullptr ? std::strtoull(seed, nullptr, 10) : std::random_device{}();
+}
+
 int Scaled(int full) {
   const char* scale = std::getenv("MPTD_TEST_SCALE");
   return scale != nullptr && std::string_view(scale) == "short" ? std::max(1, full / 5) : full;

@@ -123,6 +123,9 @@ class BlockMaker {
   std::mt19937_64 random_;
 };
 
+// Of a randomised test: MPTD_TEST_SEED, or another one each time.
+uint64_t FirstSeed();
+
 // How long the long tests run: MPTD_TEST_SCALE=short makes them shorter, for sanitizers.
 int Scaled(int full);
 

@@ -213,7 +213,8 @@ ApplyResult FakeEngine::ResultOf(const BlockInfo& block) const {
           .already_applied = false,
           .accounts_changed = 1,
           .slots_changed = 2,
-          .nodes_hashed = 3};
+          .nodes_hashed = 3,
+          .times = {}};
 }
 
 absl::Status FakeEngine::CheckExtends(const BlockChanges& block, uint64_t parent) const {
