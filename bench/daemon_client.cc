@@ -77,7 +77,7 @@ absl::StatusOr<BlockReply> DaemonClient::Apply(const v1::ApplyStateChangesReques
   const grpc::Status status = state_->ApplyStateChanges(&context, request, &response);
   if (!status.ok()) return ToStatus(status);
   if (response.block().state_root().size() != Hash::kSize) return absl::InternalError("the answer has no state root");
-  return BlockReply{Hash::FromView(response.block().state_root()), response.nodes_hashed()};
+  return BlockReply{Hash::FromView(response.block().state_root()), response.nodes_hashed(), {}};
 }
 
 absl::Status DaemonClient::Read(const Address& address, const std::optional<Hash>& slot) const {

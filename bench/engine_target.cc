@@ -41,7 +41,7 @@ class EngineTarget : public Target {
   absl::StatusOr<BlockReply> Apply(std::unique_ptr<Prepared> block) override {
     absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(static_cast<PreparedBlock&>(*block).block));
     if (!result.ok()) return result.status();
-    return BlockReply{result->block.state_root, result->nodes_hashed};
+    return BlockReply{result->block.state_root, result->nodes_hashed, result->times};
   }
 
   absl::Status Flush() override { return engine_->Flush().status(); }

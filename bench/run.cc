@@ -91,7 +91,28 @@ absl::Status Run::Apply(std::vector<AccountChange> changes, Latencies* times) {
   ++number_;
   root_ = reply->root;
   nodes_hashed_ = reply->nodes_hashed;
+  if (reply->times) phases_.push_back(*reply->times);
   return absl::OkStatus();
+}
+
+void Run::ReportPhases() {
+  struct Phase {
+    std::string_view name;
+    std::string_view text;
+    absl::Duration ApplyTimes::*time;
+  };
+  constexpr Phase kPhases[] = {{"block_queue_ms", "of it behind the block before, p50", &ApplyTimes::queue},
+                               {"block_read_ms", "of it hashing keys and reading, p50", &ApplyTimes::read},
+                               {"block_tries_ms", "of it tries and hashes, p50", &ApplyTimes::tries},
+                               {"block_log_ms", "of it the change log, p50", &ApplyTimes::log},
+                               {"block_publish_ms", "of it publishing, p50", &ApplyTimes::publish}};
+  if (phases_.empty()) return;
+  for (const Phase& phase : kPhases) {
+    Latencies times;
+    for (const ApplyTimes& block : phases_) times.Add(absl::ToDoubleMilliseconds(block.*phase.time));
+    report_.Add(phase.name, phase.text, "ms", times.Percentile(0.5));
+  }
+  phases_.clear();
 }
 
 absl::Status Run::Reopen() {
@@ -184,6 +205,7 @@ absl::Status Run::Warmup() {
 
 absl::Status Run::Blocks() {
   Say("blocks");
+  phases_.clear();
   const uint64_t written = WrittenBytes(target_->process_id());
   uint64_t change_bytes = 0;
   uint64_t nodes = 0;
@@ -205,6 +227,7 @@ absl::Status Run::Blocks() {
   report_.Add("block_p90_ms", "a block, p90", "ms", times.Percentile(0.9));
   report_.Add("block_p99_ms", "a block, p99", "ms", times.Percentile(0.99));
   report_.Add("block_max_ms", "a block, slowest", "ms", times.Percentile(1));
+  ReportPhases();
   report_.Add("applied_per_s", "updates until the last reply", "/s", updates / applied_s);
   report_.Add("updates_per_s", "updates until all is in the tables", "/s", updates / drained_s);
   report_.Add("blocks_cpu_s", "processor time of the blocks", "s", CpuSeconds(target_->process_id()) - cpu);

@@ -36,6 +36,7 @@ class Run {
   absl::Status Compact();
   absl::Status CheckRoot(std::optional<std::string_view> published, std::string_view when);
   absl::Status Apply(std::vector<AccountChange> changes, Latencies* times);
+  void ReportPhases();
   absl::Status Reopen();
   void TakePeakMemory(std::string_view name, std::string_view text);
   Questions questions() { return {options_, workload_, *target_, report_}; }
@@ -49,6 +50,7 @@ class Run {
   uint64_t number_ = 0;  // of the newest block
   Hash root_ = kEmptyRoot;
   uint64_t nodes_hashed_ = 0;                // of the newest block
+  std::vector<ApplyTimes> phases_;           // of the blocks since ReportPhases
   std::vector<AccountChange> last_changes_;  // of the newest of the blocks that were measured
   uint64_t most_memory_ = 0;
 };

@@ -24,6 +24,7 @@ struct Head {
 struct BlockReply {
   Hash root;
   uint64_t nodes_hashed = 0;
+  std::optional<ApplyTimes> times;  // where the target tells
 };
 
 // A request in the form that the target takes, so that making it is not measured.
