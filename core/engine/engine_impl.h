@@ -99,6 +99,8 @@ class EngineImpl final : public StateEngine {
   std::shared_ptr<const TransitionRows> RecordRows(const Transition& transition, uint64_t sequence);
   void AdvanceWindow(const PublishedTransition& step, BlockWindow& window, BlockWindow& unserved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
+  // Serves no more than the newest `keep` blocks behind the head from now on; returns the oldest that is served.
+  uint64_t ServeNewest(uint64_t keep) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   void LimitHistory();
   void Announce(const BlockInfo& block, bool rolled_back) ABSL_EXCLUSIVE_LOCKS_REQUIRED(head_mutex_);
   void TrimHistory();
@@ -142,7 +144,8 @@ class EngineImpl final : public StateEngine {
   uint64_t replayed_ = 0;
   uint64_t unsynced_changes_ = 0;
   uint64_t truncated_lsn_ = 0;
-  std::atomic<uint64_t> keep_blocks_;
+  // No limit while the log is replayed: its rollbacks may go further back than what is to be kept by now.
+  std::atomic<uint64_t> keep_blocks_{UINT64_MAX - 1};
   std::atomic<size_t> node_cache_bytes_{0};
 
   mutable absl::Mutex head_mutex_;

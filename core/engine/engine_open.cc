@@ -36,9 +36,7 @@ absl::StatusOr<std::unique_ptr<StateEngine>> StateEngine::Open(EngineOptions opt
 }
 
 EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
-    : options_(std::move(options)),
-      lock_(std::move(lock)),
-      keep_blocks_(options_.archive ? UINT64_MAX - 1 : options_.keep_blocks) {}
+    : options_(std::move(options)), lock_(std::move(lock)) {}
 
 EngineImpl::~EngineImpl() {
   {
@@ -105,6 +103,11 @@ absl::Status EngineImpl::Start() {
   if (!opened.ok()) return opened.status();
   log_ = *std::move(opened);
   replaying_ = false;
+  if (!options_.archive) {
+    keep_blocks_ = options_.keep_blocks;
+    absl::MutexLock lock(&store_->mutex);
+    flusher_->SetOldest(ServeNewest(options_.keep_blocks), false);
+  }
   if (replayed_ > 0) {
     Emit({EngineEvent::Kind::kRecovered, replayed_, Head()->block().number, absl::Now() - start, {}});
   }

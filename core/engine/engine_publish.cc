@@ -195,6 +195,18 @@ void EngineImpl::TrimHistory() {
   }
 }
 
+uint64_t EngineImpl::ServeNewest(uint64_t keep) {
+  const BlockWindow& window = *store_->window;
+  if (window.empty()) return store_->oldest_served;
+  const uint64_t head = window.back()->block.number;
+  store_->oldest_served = std::max(store_->oldest_served, head > keep ? head - keep : 0);
+  if (store_->oldest_served > window.front()->block.number) {
+    const auto first = static_cast<ptrdiff_t>(store_->oldest_served - window.front()->block.number);
+    store_->window = std::make_shared<BlockWindow>(window.begin() + first, window.end());
+  }
+  return store_->oldest_served;
+}
+
 // When the recent history takes too much memory, its older part is left to the tables, once they have it indexed.
 void EngineImpl::LimitHistory() {
   if (store_->nodes.bytes() <= options_.history_memory_bytes &&

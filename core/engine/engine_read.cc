@@ -294,16 +294,9 @@ absl::StatusOr<uint64_t> EngineImpl::Prune(uint64_t keep_blocks) {
       [&]() -> absl::Status {
         if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
         absl::MutexLock lock(&store_->mutex);
-        const BlockWindow& window = *store_->window;
-        if (window.empty()) return absl::OkStatus();
-        const uint64_t head = window.back()->block.number;
-        const uint64_t oldest = std::max(store_->oldest_served, head > keep_blocks ? head - keep_blocks : 0);
-        pruned = oldest - store_->oldest_served;
-        store_->oldest_served = oldest;
-        if (oldest > window.front()->block.number) {
-          store_->window = std::make_shared<BlockWindow>(
-              window.begin() + static_cast<ptrdiff_t>(oldest - window.front()->block.number), window.end());
-        }
+        const uint64_t before = store_->oldest_served;
+        const uint64_t oldest = ServeNewest(keep_blocks);
+        pruned = oldest - before;
         flusher_->SetOldest(oldest, true);
         return absl::OkStatus();
       },
