@@ -1,0 +1,384 @@
+// What was before: rollback and reorganisation to every depth, the served window, pruning, the archive; and that the
+// tables do not tell afterwards that anything had happened.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/engine/engine.h"
+#include "core/engine/flusher.h"
+#include "core/errors.h"
+#include "core/keccak.h"
+#include "tests/engine/engine_testing.h"
+
+namespace mptd::testing {
+namespace {
+
+using Code = absl::StatusCode;
+using storage::Table;
+
+EngineOptions OptionsIn(const TempDir& dir) {
+  EngineOptions options;
+  options.data_dir = dir.path() + "/data";
+  options.block_cache_bytes = 8u << 20;
+  options.flush_interval = absl::Hours(1);
+  options.flush_blocks = 100000;
+  return options;
+}
+
+// Blocks that go on top of any state: accounts, storage and code come, change and go.
+std::vector<AccountChange> Wave(uint64_t i) {
+  std::vector<AccountChange> changes = {SetBalance(1, i + 1), SetBalance(10 + i % 17, i + 1),
+                                        SetSlots(2, {{i % 23, i % 3}, {30 + i % 7, i + 1}})};
+  if (i % 5 == 0) changes.push_back(Remove(30 + i / 5 % 3));
+  if (i % 5 == 2) changes.push_back(SetSlots(30 + i / 5 % 3, {{1, i}, {2, i}, {3, i}}));
+  if (i % 6 == 1) changes.push_back(SetCode(40 + i % 4, "code " + std::to_string(i % 9)));
+  if (i % 9 == 4) changes.push_back(Reset(SetSlots(50, {{i % 11, 1}, {i % 13 + 20, 2}})));
+  return changes;
+}
+
+void ApplyWaves(TwinChain& chain, uint64_t n, uint64_t seed = 0) {
+  for (uint64_t i = 0; i < n; ++i) {
+    ASSERT_NO_FATAL_FAILURE(chain.Apply(Wave((chain.entries().empty() ? 0 : chain.head().info.number) * 3 + seed + i)));
+  }
+}
+
+void ExpectVerified(StateEngine& engine) {
+  absl::StatusOr<VerifyReport> report = engine.Verify({});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->difference, "");
+}
+
+TEST(EngineHistory, RollbackToEachServedBlock) {
+  for (const bool flushed : {false, true}) {
+    SCOPED_TRACE(flushed ? "flushed" : "in memory");
+    TempDir dir;
+    TwinChain chain(OptionsIn(dir));
+    ApplyWaves(chain, 24);
+    for (uint64_t target = 1; target <= 24; ++target) {
+      if (flushed) {
+        ASSERT_TRUE(chain.engine().Flush().ok());
+      }
+      ASSERT_NO_FATAL_FAILURE(chain.Rollback(target));
+      ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+      if (target % 5 == 0) {
+        ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+      }
+      if (target % 7 == 0) {
+        ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+      }
+      ASSERT_NO_FATAL_FAILURE(ApplyWaves(chain, 24 - target, target));
+      ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+    }
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+    ASSERT_NO_FATAL_FAILURE(chain.Rollback(24));  // the head itself
+    ExpectVerified(chain.engine());
+  }
+}
+
+TEST(EngineHistory, RollbackByHashAndRoot) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  ApplyWaves(chain, 6);
+  const BlockInfo four = chain.at(4).info;
+  EXPECT_EQ(chain.engine().RollbackTo(BlockByHash{SlotOf(1)}).status().code(), Code::kNotFound);
+  EXPECT_EQ(ErrorReason(chain.engine().RollbackTo(BlockByHash{SlotOf(1)}).status()).value_or(""), "UNKNOWN_HASH");
+  EXPECT_EQ(chain.engine().RollbackTo(BlockByRoot{SlotOf(1)}).status().code(), Code::kOutOfRange);
+  EXPECT_EQ(chain.engine().RollbackTo(uint64_t{7}).status().code(), Code::kOutOfRange);
+  EXPECT_EQ(chain.engine().RollbackTo(uint64_t{0}).status().code(), Code::kOutOfRange);
+  ASSERT_EQ(chain.engine().RollbackTo(BlockByHash{*chain.at(5).info.hash}).value(), chain.at(5).info);
+  ASSERT_EQ(chain.engine().RollbackTo(BlockByRoot{four.state_root}).value(), four);
+  chain.Rollback(4);
+  chain.ExpectHead();
+  EXPECT_EQ(chain.engine().View(BlockByHash{Keccak256("block 5 5")}).status().code(), Code::kNotFound);
+}
+
+TEST(EngineHistory, TheNewestBlockWithARootIsMeant) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  chain.Apply({SetBalance(1, 1)});
+  chain.Apply({SetBalance(1, 2)});
+  chain.Apply({SetBalance(1, 1)});
+  chain.Apply(std::vector<AccountChange>{});
+  chain.Apply({SetBalance(1, 3)});
+  absl::StatusOr<StateViewPtr> view = chain.engine().View(BlockByRoot{chain.at(1).info.state_root});
+  ASSERT_TRUE(view.ok());
+  EXPECT_EQ((*view)->block(), chain.at(4).info);
+}
+
+TEST(EngineHistory, ReorganisationAtEveryDepth) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  ApplyWaves(chain, 140);
+  for (uint64_t depth = 1; depth <= 128; ++depth) {
+    SCOPED_TRACE(::testing::Message() << "depth " << depth);
+    if (depth % 3 == 0) {
+      ASSERT_TRUE(chain.engine().Flush().ok());
+    }
+    const uint64_t number = chain.head().info.number - depth + 1;
+    const uint64_t event = chain.engine().NextHeadIndex();
+    ASSERT_NO_FATAL_FAILURE(chain.Apply(chain.Replacing(number, Wave(1000 + depth))));
+    absl::StatusOr<std::optional<HeadEvent>> back = chain.engine().WaitForHead(event, absl::InfinitePast());
+    ASSERT_TRUE(back.ok() && back->has_value());
+    EXPECT_TRUE((*back)->rolled_back);
+    EXPECT_EQ((*back)->block, chain.at(number - 1).info);
+    back = chain.engine().WaitForHead(event + 1, absl::InfinitePast());
+    ASSERT_TRUE(back.ok() && back->has_value());
+    EXPECT_EQ((*back)->block, chain.head().info);
+    EXPECT_EQ(chain.engine().NextHeadIndex(), event + 2);
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+    if (depth % 16 == 0) {
+      ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(number - 1));
+    }
+    ASSERT_NO_FATAL_FAILURE(ApplyWaves(chain, depth, depth * 7));
+    if (depth % 32 == 0) {
+      ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+      ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+    }
+  }
+  ExpectVerified(chain.engine());
+  // Its parent is 129 behind the head.
+  const BlockChanges deep = chain.Replacing(chain.head().info.number - 128, Wave(1));
+  const absl::Status status = chain.engine().Apply(deep).status();
+  EXPECT_EQ(status.code(), Code::kOutOfRange) << status;
+  EXPECT_EQ(ErrorReason(status).value_or(""), "NOT_SERVED");
+  chain.ExpectHead();
+}
+
+void ExpectWindow(TwinChain& chain, uint64_t oldest) {
+  EXPECT_EQ(chain.engine().Status().oldest_served_number, oldest);
+  for (const BlockSelector& gone : std::initializer_list<BlockSelector>{
+           oldest - 1, uint64_t{1}, BlockByRoot{chain.at(oldest - 1).info.state_root}, chain.head().info.number + 1}) {
+    const absl::Status status = chain.engine().View(gone).status();
+    EXPECT_EQ(status.code(), Code::kOutOfRange) << status;
+    EXPECT_EQ(ErrorReason(status).value_or(""), "NOT_SERVED");
+    EXPECT_NE(status.message().find(std::to_string(oldest)), std::string::npos) << status;
+    EXPECT_EQ(chain.engine().RollbackTo(gone).status().code(), Code::kOutOfRange);
+  }
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(oldest));
+  EXPECT_TRUE(chain.engine().View(BlockByHash{*chain.at(oldest).info.hash}).ok());
+}
+
+// 128 behind the head is served, 129 is not, whatever of it is in the tables.
+TEST(EngineHistory, TheWindow) {
+  for (const bool in_memory : {true, false}) {
+    SCOPED_TRACE(in_memory ? "in memory" : "on disk");
+    TempDir dir;
+    EngineOptions options = OptionsIn(dir);
+    if (!in_memory) options.history_memory_bytes = 1;
+    TwinChain chain(options);
+    ApplyWaves(chain, 128);
+    EXPECT_EQ(chain.engine().Status().oldest_served_number, 1u);
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(1));
+    ApplyWaves(chain, 10);
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 10));
+    EXPECT_EQ(chain.engine().View(BlockByHash{*chain.at(9).info.hash}).status().code(), Code::kOutOfRange);
+    ASSERT_TRUE(chain.engine().Flush().ok());
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 10));
+    ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 10));
+    ApplyWaves(chain, 1);
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 11));
+    ApplyWaves(chain, 139);
+    ASSERT_TRUE(chain.engine().Flush().ok());
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 150));
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+    // A rollback does not bring back what is not served any more.
+    ASSERT_NO_FATAL_FAILURE(chain.Rollback(155));
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 150));
+    ASSERT_NO_FATAL_FAILURE(chain.Rollback(150));
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 150));
+    ApplyWaves(chain, 3);
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 150));
+  }
+}
+
+// What a folder holds of the history: only served blocks, once pruning has come by.
+void ExpectHistoryRows(const AllTables& tables, uint64_t oldest, uint64_t head) {
+  for (const Table table : {Table::kHistory, Table::kChangeLog}) {
+    const TableRows& rows = tables[static_cast<size_t>(table)];
+    ASSERT_FALSE(rows.empty());
+    EXPECT_GE(rows.begin()->first, BlockKey(oldest)) << storage::TableName(table);
+    EXPECT_EQ(rows.rbegin()->first, BlockKey(head)) << storage::TableName(table);
+    EXPECT_EQ(rows.size(), head - oldest + 1) << storage::TableName(table);
+  }
+}
+
+TEST(EngineHistory, PrunedBlocksLeaveTheTables) {
+  for (const uint64_t flush_every : {1, 4, 1000}) {
+    SCOPED_TRACE(::testing::Message() << "flushed every " << flush_every);
+    TempDir dir;
+    EngineOptions options = OptionsIn(dir);
+    options.keep_blocks = 7;
+    options.prune_interval_blocks = 1;
+    TwinChain chain(options);
+    for (uint64_t i = 1; i <= 60; ++i) {
+      ApplyWaves(chain, 1);
+      if (i % flush_every == 0) {
+        ASSERT_TRUE(chain.engine().Flush().ok());
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 53));
+    ASSERT_TRUE(chain.engine().Flush().ok());
+    chain.Close();
+    ASSERT_NO_FATAL_FAILURE(ExpectHistoryRows(ReadTables(options.data_dir), 53, 60));
+    chain.Open();
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 53));
+    absl::StatusOr<uint64_t> pruned = chain.engine().Prune(3);
+    ASSERT_TRUE(pruned.ok()) << pruned.status();
+    EXPECT_EQ(*pruned, 4u);
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 57));
+    EXPECT_EQ(*chain.engine().Prune(3), 0u);
+    EXPECT_EQ(*chain.engine().Prune(100), 0u);
+    chain.Close();
+    const AllTables tables = ReadTables(options.data_dir);
+    ASSERT_NO_FATAL_FAILURE(ExpectHistoryRows(tables, 57, 60));
+    EXPECT_TRUE(tables[static_cast<size_t>(Table::kHistoryIndex)].empty());
+    EXPECT_EQ(tables[static_cast<size_t>(Table::kMeta)].size(), 1u) << "names of blocks that are gone";
+    chain.Open();
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 57));
+    EXPECT_EQ(*chain.engine().Prune(0), 3u);
+    ASSERT_NO_FATAL_FAILURE(ExpectWindow(chain, 60));
+    ApplyWaves(chain, 2);
+    chain.Rollback(60);
+    chain.ExpectHead();
+    ExpectVerified(chain.engine());
+  }
+}
+
+TEST(EngineHistory, ViewsOutliveTheWindow) {
+  for (const bool in_memory : {true, false}) {
+    TempDir dir;
+    EngineOptions options = OptionsIn(dir);
+    options.keep_blocks = 4;
+    options.prune_interval_blocks = 1;
+    options.row_cache_bytes = options.node_cache_bytes = 0;
+    if (!in_memory) options.history_memory_bytes = 1;
+    TwinChain chain(options);
+    ApplyWaves(chain, 10);
+    const TwinChain::Entry ten = chain.head();
+    StateViewPtr view = *chain.engine().View(LatestBlock{});
+    for (uint64_t i = 0; i < 30; ++i) {
+      ApplyWaves(chain, 1);
+      if (i % 3 == 0) {
+        ASSERT_TRUE(chain.engine().Flush().ok());
+      }
+      if (i % 10 == 9) {
+        ASSERT_NO_FATAL_FAILURE(ExpectState(*view, ten.state));
+      }
+    }
+    EXPECT_EQ(view->block(), ten.info);
+    view.reset();
+    chain.ExpectAll();
+  }
+}
+
+TEST(EngineHistory, AnArchiveServesEverything) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.archive = true;
+  options.keep_blocks = 4;
+  options.flush_blocks = 10;
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 150);
+  EXPECT_EQ(chain.engine().Status().oldest_served_number, 1u);
+  for (uint64_t number = 1; number <= 150; number += 11) ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(number));
+  ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+  for (uint64_t number = 2; number <= 150; number += 11) ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(number));
+  EXPECT_EQ((*chain.engine().View(BlockByHash{*chain.at(3).info.hash}))->block(), chain.at(3).info);
+  EXPECT_EQ((*chain.engine().View(BlockByRoot{chain.at(7).info.state_root}))->block(), chain.at(7).info);
+  ASSERT_NO_FATAL_FAILURE(chain.Apply(chain.Replacing(61, Wave(5))));
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+  EXPECT_EQ(chain.engine().View(uint64_t{62}).status().code(), Code::kOutOfRange);
+  ASSERT_NO_FATAL_FAILURE(ApplyWaves(chain, 40, 3));
+  for (uint64_t number = 3; number <= 100; number += 11) ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(number));
+  ASSERT_NO_FATAL_FAILURE(chain.Rollback(1));
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+  ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+  ExpectVerified(chain.engine());
+}
+
+// How much is indexed depends on when memory was short; but never of a block that is not there.
+void TakeIndex(AllTables& tables, uint64_t head) {
+  TableRows& index = tables[static_cast<size_t>(Table::kHistoryIndex)];
+  for (const auto& [key, row] : index) EXPECT_LE(key.substr(key.size() - 8), BlockKey(head));
+  index.clear();
+}
+
+// Row by row, whether what was rolled back had been flushed or not.
+TEST(EngineHistory, TablesAfterARollbackAreTheTablesBefore) {
+  for (const bool flushed : {false, true}) {
+    for (const bool in_memory : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << (flushed ? "flushed " : "unflushed ") << in_memory);
+      TempDir dir;
+      EngineOptions options = OptionsIn(dir);
+      if (!in_memory) options.history_memory_bytes = 1;
+      TwinChain chain(options);
+      ApplyWaves(chain, 20);
+      chain.Close();
+      AllTables before = ReadTables(options.data_dir);
+      chain.Open();
+      ApplyWaves(chain, 15, 100);
+      if (flushed) {
+        ASSERT_TRUE(chain.engine().Flush().ok());
+      }
+      chain.Apply(chain.Replacing(30, Wave(3)));
+      if (flushed) {
+        ASSERT_TRUE(chain.engine().Flush().ok());
+      }
+      ASSERT_NO_FATAL_FAILURE(chain.Rollback(20));
+      chain.Close();
+      AllTables after = ReadTables(options.data_dir);
+      TakeIndex(after, 20);
+      TakeIndex(before, 20);
+      ASSERT_NO_FATAL_FAILURE(ExpectSameTables(after, before));
+      chain.Open();
+      ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+    }
+  }
+}
+
+// Two engines that reached the same state by different ways hold the same rows of the state.
+TEST(EngineHistory, TablesDependOnTheStateAlone) {
+  const auto state_tables = [](const std::string& dir) {
+    AllTables tables = ReadTables(dir);
+    for (const Table table : {Table::kHistory, Table::kHistoryIndex, Table::kChangeLog, Table::kMeta}) {
+      tables[static_cast<size_t>(table)].clear();
+    }
+    return tables;
+  };
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  for (uint64_t i = 0; i < 30; ++i) {
+    ApplyWaves(chain, 1, i * i);
+    if (i % 4 == 1) {
+      ASSERT_TRUE(chain.engine().Flush().ok());
+    }
+  }
+  chain.Close();
+  TempDir other_dir;
+  TwinChain other(OptionsIn(other_dir));
+  std::vector<AccountChange> all;
+  std::set<Bytes> codes;
+  for (const auto& [address, account] : chain.head().state.accounts) {
+    AccountChange& change = all.emplace_back();
+    change.address = address;
+    change.nonce = account.nonce;
+    change.balance = account.balance;
+    change.code = account.code;
+    for (const auto& [slot, value] : account.storage) change.slots.push_back({slot, value});
+  }
+  other.Apply(all);
+  EXPECT_EQ(other.head().info.state_root, chain.head().info.state_root);
+  other.Close();
+  AllTables expected = state_tables(other.options().data_dir);
+  AllTables actual = state_tables(chain.options().data_dir);
+  // Code that no account runs any more stays.
+  std::erase_if(actual[static_cast<size_t>(Table::kCode)],
+                [&](const auto& row) { return !expected[static_cast<size_t>(Table::kCode)].contains(row.first); });
+  ExpectSameTables(actual, expected);
+}
+
+}  // namespace
+}  // namespace mptd::testing
