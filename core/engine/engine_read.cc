@@ -212,13 +212,12 @@ EngineStatus EngineImpl::Status() const {
     absl::MutexLock lock(&head_mutex_);
     status.has_blocks = has_blocks_;
     status.head = head_->block();
+    // Both at one time: a window that ends before it begins would puzzle whoever reads this.
+    absl::MutexLock store_lock(&store_->mutex);
+    status.oldest_served_number = store_->oldest_served;
   }
   status.durable_number = DurableNumber();
   status.flushed_number = flusher_->flushed().head.number;
-  {
-    absl::MutexLock lock(&store_->mutex);
-    status.oldest_served_number = store_->oldest_served;
-  }
   {
     absl::MutexLock lock(&state_mutex_);
     status.read_only = read_only_;

@@ -102,7 +102,7 @@ class Crowd {
       absl::StatusOr<BlockInfo> info = engine_->RollbackTo(chain_[keep - 1]->info.number);
       ASSERT_TRUE(info.ok()) << info.status();
       chain_.resize(keep);
-    } else if (roll <= 3) {
+    } else if (roll <= 3 && chain_.size() > 1) {
       Extend(NotPruned(chain_.size() - random_.Below(std::min<size_t>(chain_.size() - 1, 6))), true);
     } else if (roll == 4) {
       ASSERT_TRUE(engine_->Flush().ok());
