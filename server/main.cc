@@ -65,10 +65,12 @@ void LetInterruptKill() {
 
 absl::StatusOr<std::unique_ptr<StateEngine>> OpenEngine(const config::Settings& settings, EngineWatch& watch,
                                                         Logger& log) {
-  absl::StatusOr<std::unique_ptr<StateEngine>> engine = StateEngine::Open(ToEngineOptions(settings, watch));
-  if (!engine.ok() || settings.server.genesis.empty()) return engine;
+  if (settings.server.genesis.empty()) return StateEngine::Open(ToEngineOptions(settings, watch));
+  // Before the data folder: a name that is not known must not leave one behind.
   absl::StatusOr<Genesis> genesis = LoadGenesis(settings.server.genesis);
   if (!genesis.ok()) return genesis.status();
+  absl::StatusOr<std::unique_ptr<StateEngine>> engine = StateEngine::Open(ToEngineOptions(settings, watch));
+  if (!engine.ok()) return engine;
   if (absl::Status status = StartFromGenesis(**engine, *std::move(genesis), log); !status.ok()) return status;
   return engine;
 }

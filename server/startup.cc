@@ -28,6 +28,20 @@ Durability ToDurability(config::PersistenceMode mode) {
   return Durability::kSync;
 }
 
+TableCompression ToEngine(config::Compression algorithm) {
+  switch (algorithm) {
+    case config::Compression::kNone:
+      return TableCompression::kNone;
+    case config::Compression::kSnappy:
+      return TableCompression::kSnappy;
+    case config::Compression::kLz4:
+      return TableCompression::kLz4;
+    case config::Compression::kZstd:
+      return TableCompression::kZstd;
+  }
+  return TableCompression::kNone;
+}
+
 Hash RootOfSorted(std::vector<std::pair<Hash, Bytes>> leaves) {
   if (leaves.empty()) return kEmptyRoot;
   std::sort(leaves.begin(), leaves.end());
@@ -63,7 +77,7 @@ EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& wat
   out.durability = ToDurability(settings.persistence.mode);
   out.batch_timeout = settings.persistence.batch_timeout_ms;
   out.batch_size = settings.persistence.batch_size;
-  out.compression = settings.persistence.enable_compression;
+  if (settings.persistence.enable_compression) out.compression = ToEngine(settings.persistence.compression_algo);
   out.keep_blocks = settings.pruning.keep_recent_states;
   out.archive = !settings.pruning.enable_pruning;
   out.prune_interval_blocks = settings.pruning.pruning_interval_blocks;

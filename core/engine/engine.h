@@ -23,12 +23,14 @@ enum class Durability {
   kAsync,    // synced when the queue is flushed
 };
 
+enum class TableCompression { kNone, kSnappy, kLz4, kZstd };
+
 struct EngineOptions {
   std::string data_dir;  // made when absent
   Durability durability = Durability::kBatched;
   absl::Duration batch_timeout = absl::Milliseconds(100);
   uint64_t batch_size = 1000;
-  bool compression = false;
+  TableCompression compression = TableCompression::kNone;
 
   uint64_t keep_blocks = 128;  // served behind the head; history older than that is pruned
   bool archive = false;        // never prune

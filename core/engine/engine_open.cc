@@ -19,6 +19,20 @@ using storage::Table;
 
 constexpr size_t kBucketsPerByteOfCache = 160;
 
+storage::Compression ToStorage(TableCompression compression) {
+  switch (compression) {
+    case TableCompression::kNone:
+      return storage::Compression::kNone;
+    case TableCompression::kSnappy:
+      return storage::Compression::kSnappy;
+    case TableCompression::kLz4:
+      return storage::Compression::kLz4;
+    case TableCompression::kZstd:
+      return storage::Compression::kZstd;
+  }
+  return storage::Compression::kNone;
+}
+
 }  // namespace
 
 StateStore::~StateStore() {
@@ -66,7 +80,7 @@ absl::Status EngineImpl::Start() {
   storage::RocksDbOptions rocks;
   rocks.dir = lock_.db_dir();
   rocks.block_cache_bytes = options_.block_cache_bytes;
-  rocks.compression = options_.compression ? storage::Compression::kLz4 : storage::Compression::kNone;
+  rocks.compression = ToStorage(options_.compression);
   const auto floor = std::make_shared<std::atomic<uint64_t>>(0);
   rocks.expired = [floor](std::string_view key) { return IsExpired(key, floor->load(std::memory_order_relaxed)); };
   absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);

@@ -64,6 +64,11 @@ void FlushBatch::Put(Table table, BytesView key, std::optional<BytesView> value)
   rows.rows.push_back(row);
 }
 
+void FlushBatch::PutLarge(Table table, BytesView key, BytesView value) {
+  Put(table, key, BytesView());
+  of(table).rows.back().value = value;
+}
+
 void FlushBatch::DeleteRange(Table table, Bytes first, Bytes end) {
   of(table).delete_ranges.emplace_back(std::move(first), std::move(end));
 }

@@ -13,6 +13,8 @@ class FlushBatch {
  public:
   // Adds to `table` in any order; the last of equal keys counts.
   void Put(storage::Table table, BytesView key, std::optional<BytesView> value);
+  // The same, but the value is not copied: the caller keeps it until the batch is in the store.
+  void PutLarge(storage::Table table, BytesView key, BytesView value);
   void DeleteRange(storage::Table table, Bytes first, Bytes end);
 
   // The rows of accounts, slots and code as they are after transition `sequence`. The caller holds a pin on the rows.

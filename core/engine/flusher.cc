@@ -41,8 +41,8 @@ uint64_t AddBlockRows(std::span<const FlushItem> items, const FlushedState& befo
   }
   for (const auto& [number, item] : blocks) {
     if (number < oldest) continue;
-    batch.Put(Table::kHistory, BlockKey(number), item->undo_row);
-    batch.Put(Table::kChangeLog, BlockKey(number), item->change_row);
+    batch.PutLarge(Table::kHistory, BlockKey(number), item->undo_row);
+    batch.PutLarge(Table::kChangeLog, BlockKey(number), item->change_row);
   }
   return cut;
 }

@@ -16,7 +16,7 @@ namespace {
 using storage::Table;
 
 // Undo records are taken in while they are smaller than this together.
-constexpr size_t kBytesAtOnce = 48u << 20;
+constexpr size_t kBytesAtOnce = 16u << 20;
 
 struct ReadRecord {
   Bytes bytes;

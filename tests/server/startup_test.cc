@@ -36,7 +36,7 @@ TEST(StartupTest, EveryEngineSettingArrives) {
   EXPECT_EQ(out.durability, Durability::kAsync);
   EXPECT_EQ(out.batch_timeout, absl::Milliseconds(7));
   EXPECT_EQ(out.batch_size, 8u);
-  EXPECT_TRUE(out.compression);
+  EXPECT_EQ(out.compression, TableCompression::kZstd);
   EXPECT_EQ(out.flush_blocks, 9u);
   EXPECT_EQ(out.flush_interval, absl::Seconds(10));
   EXPECT_EQ(out.queue_bytes, 11u << 20);
