@@ -81,19 +81,39 @@ absl::Status HashMember(const json& object, const char* name, std::string& out) 
   return absl::OkStatus();
 }
 
-absl::Status ParseStorage(const json& value, v1::AccountChange& out) {
-  if (!value.is_object()) return InvalidField("storage", "an object of slots and values is wanted here");
-  std::set<std::string> seen;  // one key can be written in several ways
-  for (const auto& [name, slot_value] : value.items()) {
-    const std::string path = absl::StrFormat("storage.%s", name);
-    absl::StatusOr<std::string> key = SlotBytes(name);
-    if (!key.ok()) return Renamed(key.status(), path);
-    if (!seen.insert(*key).second) return InvalidField(path, "this slot comes twice");
-    absl::StatusOr<std::string> quantity = ParseText(slot_value, QuantityBytes);
-    if (!quantity.ok()) return Renamed(quantity.status(), path);
-    v1::SlotChange& slot = *out.add_slots();
-    slot.set_key(*std::move(key));
-    slot.set_value(*std::move(quantity));
+// One slot, whose key and value may be written in several ways.
+absl::Status AddSlot(const std::string& path, const absl::StatusOr<std::string>& key, const json& value,
+                     std::set<std::string>& seen, v1::AccountChange& out) {
+  if (!key.ok()) return Renamed(key.status(), path);
+  if (!seen.insert(*key).second) return InvalidField(path, "this slot comes twice");
+  absl::StatusOr<std::string> quantity = ParseText(value, QuantityBytes);
+  if (!quantity.ok()) return Renamed(quantity.status(), path);
+  v1::SlotChange& slot = *out.add_slots();
+  slot.set_key(*key);
+  slot.set_value(*std::move(quantity));
+  return absl::OkStatus();
+}
+
+// `name` is "storage" or "slots": an object of keys and values, or an array of objects with `key` and `value`.
+absl::Status ParseStorage(const std::string& name, const json& value, v1::AccountChange& out) {
+  std::set<std::string> seen;
+  if (value.is_object()) {
+    for (const auto& [key, slot_value] : value.items()) {
+      const absl::Status status = AddSlot(absl::StrFormat("%s.%s", name, key), SlotBytes(key), slot_value, seen, out);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+  if (!value.is_array()) return InvalidField(name, "an object of slots and values is wanted here");
+  for (size_t i = 0; i < value.size(); ++i) {
+    const std::string path = absl::StrFormat("%s[%d]", name, i);
+    const json* key = Find(value[i], "key");
+    const json* slot_value = Find(value[i], "value");
+    if (key == nullptr || slot_value == nullptr || value[i].size() != 2) {
+      return InvalidField(path, "an object with key and value is wanted here");
+    }
+    const absl::Status status = AddSlot(path, ParseText(*key, SlotBytes), *slot_value, seen, out);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -111,8 +131,9 @@ absl::Status ParseAccountMember(const std::string& name, const json& value, v1::
     absl::StatusOr<std::string> code = ParseText(value, HexBytes);
     if (!code.ok()) return Renamed(code.status(), name);
     out.set_code(*std::move(code));
-  } else if (name == "storage") {
-    return ParseStorage(value, out);
+  } else if (name == "storage" || name == "slots") {
+    if (out.slots_size() != 0) return InvalidField(name, "storage and slots are the same; give one of them");
+    return ParseStorage(name, value, out);
   } else if (name == "delete" || name == "reset_storage") {
     if (!value.is_boolean()) return InvalidField(name, "true or false is wanted here");
     name == "delete" ? out.set_delete_(value.get<bool>()) : out.set_reset_storage(value.get<bool>());
@@ -122,21 +143,37 @@ absl::Status ParseAccountMember(const std::string& name, const json& value, v1::
   return absl::OkStatus();
 }
 
+absl::Status AddAccount(const std::string& path, const absl::StatusOr<std::string>& address, const json& change,
+                        std::set<std::string>& seen, Changes& out) {
+  if (!address.ok()) return Renamed(address.status(), path);
+  if (!seen.insert(*address).second) return InvalidField(path, "this address comes twice");
+  v1::AccountChange& account = *out.Add();
+  account.set_address(*address);
+  const absl::Status status = ParseAccountChange(change, account);
+  if (status.ok()) return status;
+  return InvalidFieldPath(status).has_value() ? WithFieldPrefix(status, path) : Renamed(status, path);
+}
+
+// An object of addresses and their changes, or an array of objects that name theirs, as the interface has them.
 absl::Status ParseChanges(const json& value, std::string_view path, Changes& out) {
-  if (!value.is_object()) return InvalidField(path, "an object of addresses and their changes is wanted here");
   std::set<std::string> seen;  // one address can be written in several ways
-  for (const auto& [name, change] : value.items()) {
-    const std::string account_path = absl::StrFormat("%s.%s", path, name);
-    absl::StatusOr<std::string> address = AddressBytes(name);
-    if (!address.ok()) return Renamed(address.status(), account_path);
-    if (!seen.insert(*address).second) return InvalidField(account_path, "this address comes twice");
-    v1::AccountChange& account = *out.Add();
-    account.set_address(*std::move(address));
-    const absl::Status status = ParseAccountChange(change, account);
-    if (!status.ok()) {
-      return InvalidFieldPath(status).has_value() ? WithFieldPrefix(status, account_path)
-                                                  : Renamed(status, account_path);
+  if (value.is_object()) {
+    for (const auto& [name, change] : value.items()) {
+      const absl::Status status =
+          AddAccount(absl::StrFormat("%s.%s", path, name), AddressBytes(name), change, seen, out);
+      if (!status.ok()) return status;
     }
+    return absl::OkStatus();
+  }
+  if (!value.is_array()) return InvalidField(path, "an object of addresses and their changes is wanted here");
+  for (size_t i = 0; i < value.size(); ++i) {
+    const std::string element = absl::StrFormat("%s[%d]", path, i);
+    const json* address = Find(value[i], "address");
+    if (address == nullptr) return InvalidField(element, "an object with the address and its changes is wanted here");
+    json change = value[i];
+    change.erase("address");
+    const absl::Status status = AddAccount(element, ParseText(*address, AddressBytes), change, seen, out);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }

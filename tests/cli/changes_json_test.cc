@@ -87,6 +87,36 @@ TEST(ChangesJsonTest, ReadsEveryFieldOfABlock) {
   EXPECT_EQ(account.slots(1).value(), "") << "0x clears";
 }
 
+TEST(ChangesJsonTest, TakesArraysAsTheInterfaceHasThem) {
+  const auto in_array = [](const std::string& account) {
+    return ReadText(R"({"number": 1, "changes": [)" + account + "]}");
+  };
+  const Read read =
+      in_array(R"({"address": ")" + std::string(kAddress) +
+               R"(", "nonce": 7, "slots": [{"key": "0x1", "value": "0x02"}, {"key": "0x3", "value": 0}]})");
+  ASSERT_TRUE(read.status.ok()) << read.status;
+  const v1::AccountChange& account = read.blocks.at(0).request.changes(0);
+  EXPECT_EQ(account.address(), Raw(kAddress));
+  EXPECT_EQ(account.nonce(), 7U);
+  ASSERT_EQ(account.slots_size(), 2);
+  EXPECT_EQ(account.slots(0).key(), SlotBytes("1").value());
+  EXPECT_EQ(account.slots(0).value(), "\x02");
+  EXPECT_EQ(account.slots(1).value(), "");
+
+  const std::string start = R"({"address": ")" + std::string(kAddress) + R"(")";
+  EXPECT_THAT(in_array("{}").status.message(), HasSubstr("changes[0]: an object with the address"));
+  EXPECT_THAT(in_array("7").status.message(), HasSubstr("changes[0]: an object with the address"));
+  EXPECT_THAT(in_array(start + "}, " + start + "}").status.message(),
+              HasSubstr("changes[1]: this address comes twice"));
+  EXPECT_THAT(in_array(start + R"(, "slots": [{"key": "0x1"}]})").status.message(),
+              HasSubstr("changes[0].slots[0]: an object with key and value"));
+  EXPECT_THAT(
+      in_array(start + R"(, "slots": [{"key": "1", "value": 1}, {"key": "0x01", "value": 2}]})").status.message(),
+      HasSubstr("changes[0].slots[1]: this slot comes twice"));
+  EXPECT_THAT(in_array(start + R"(, "slots": {"0x1": 1}, "storage": {"0x2": 1}})").status.message(),
+              HasSubstr("storage and slots are the same"));
+}
+
 TEST(ChangesJsonTest, WhatIsAbsentStaysAbsent) {
   const Read read = ReadText(BlockWith("{}"));
   ASSERT_TRUE(read.status.ok()) << read.status;
@@ -184,7 +214,7 @@ TEST(ChangesJsonTest, RefusesWhatItDoesNotUnderstand) {
       {R"({"number": 1.5, "changes": {}})", "number: \"1.5\""},
       {R"({"number": 1, "hash": "0x12", "changes": {}})", "hash: \"0x12\" is not a hash"},
       {R"({"number": 1, "reorganize": 1, "changes": {}})", "reorganize: true or false"},
-      {R"({"number": 1, "changes": []})", "changes: an object of addresses"},
+      {R"({"number": 1, "changes": 7})", "changes: an object of addresses"},
       {R"({"number": 1, "changes": {}, "state_root": ")" + std::string(kHashA) + R"(", "expected_root": ")" + kHashB +
            "\"}",
        "expected_root: differs from state_root"},
