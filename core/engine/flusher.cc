@@ -147,7 +147,8 @@ absl::Status Flusher::FlushThrough(uint64_t sequence) {
   wanted_ = std::max(wanted_, sequence);
   const uint64_t attempts = attempts_;
   const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return (flushed_.sequence >= sequence && !prune_now_) || stopping_ || (attempts_ > attempts && !last_status_.ok());
+    return (flushed_.sequence >= sequence && !PruneBehind()) || stopping_ ||
+           (attempts_ > attempts && !last_status_.ok());
   };
   mutex_.Await(absl::Condition(&done));
   if (flushed_.sequence >= sequence) return absl::OkStatus();
@@ -157,7 +158,7 @@ absl::Status Flusher::FlushThrough(uint64_t sequence) {
 void Flusher::SetOldest(uint64_t number, bool now) {
   absl::MutexLock lock(&mutex_);
   oldest_ = std::max(oldest_, number);
-  if (now && oldest_ > flushed_.oldest) prune_now_ = true;
+  if (now) prune_wanted_ = oldest_;
 }
 
 void Flusher::RequestIndex(uint64_t through) {
@@ -182,7 +183,7 @@ absl::Status Flusher::WithoutFlush(const std::function<absl::Status()>& work) {
 
 bool Flusher::ShouldFlush() const {
   if (stopping_) return true;
-  if (prune_now_ || IndexBehind()) return true;
+  if (PruneBehind() || IndexBehind()) return true;
   if (items_.empty()) return false;
   return wanted_ > flushed_.sequence || queued_bytes_ >= static_cast<int64_t>(options_.flush_bytes) ||
          items_.size() >= options_.flush_blocks || absl::Now() - last_flush_ >= options_.interval;
@@ -263,7 +264,7 @@ absl::Status Flusher::FlushOnce() {
     items_.clear();
     before = after = flushed_;
     if (genesis_root_) after.genesis_root = genesis_root_;
-    prune = oldest_ > flushed_.oldest && (prune_now_ || oldest_ - flushed_.oldest >= options_.prune_interval);
+    prune = oldest_ > flushed_.oldest && (PruneBehind() || oldest_ - flushed_.oldest >= options_.prune_interval);
     if (prune) after.oldest = oldest_;
   }
   if (!items.empty() && items.back().trie == nullptr) {
@@ -311,7 +312,6 @@ absl::Status Flusher::FlushOnce() {
   store_->flushed_sequence.store(after.sequence, std::memory_order_release);
   flushed_ = after;
   store_->index_floor->store(after.oldest, std::memory_order_relaxed);
-  if (prune) prune_now_ = false;
   while (!bytes_.empty() && bytes_.front().first <= after.sequence) {
     queued_bytes_ -= bytes_.front().second;
     bytes_.pop_front();

@@ -97,6 +97,7 @@ class Flusher {
   std::shared_ptr<const TrieSnapshot> FindTrie(uint64_t sequence) const;
   absl::Status PutBack(std::vector<FlushItem> items, absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status IndexSome() ABSL_LOCKS_EXCLUDED(mutex_, flush_mutex_);
+  bool PruneBehind() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return prune_wanted_ > flushed_.oldest; }
   bool IndexBehind() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return std::min(index_wanted_, flushed_.head.number) > flushed_.indexed_through;
   }
@@ -116,7 +117,7 @@ class Flusher {
   uint64_t attempts_ ABSL_GUARDED_BY(mutex_) = 0;
   FlushedState flushed_ ABSL_GUARDED_BY(mutex_);
   uint64_t oldest_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool prune_now_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t prune_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // blocks below are to leave the tables now
   uint64_t index_wanted_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<Hash> genesis_root_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

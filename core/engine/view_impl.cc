@@ -165,38 +165,43 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
   return absl::OkStatus();
 }
 
-std::vector<Bytes> ViewImpl::ChangedKeys(Table table, BytesView first, BytesView last, uint64_t flushed) const {
-  std::shared_ptr<const TransitionList> transitions;
-  {
-    absl::MutexLock lock(&store_->mutex);
-    transitions = store_->transitions;
-  }
-  std::vector<Bytes> keys;
-  const uint64_t since = std::min(parts_.sequence, flushed);
-  for (const auto& transition : *transitions) {
+std::shared_ptr<const TransitionList> ViewImpl::Transitions() const {
+  absl::MutexLock lock(&store_->mutex);
+  return store_->transitions;
+}
+
+namespace {
+
+// Keys of rows in the range that transitions after `since` changed.
+void AddChangedKeys(const TransitionList& transitions, uint64_t since, Table table, BytesView first, BytesView last,
+                    std::vector<Bytes>& keys) {
+  for (const auto& transition : transitions) {
     if (transition->sequence <= since) continue;
     const auto& entries = transition->of(table);
     auto it = std::lower_bound(entries.begin(), entries.end(), first,
                                [](const VersionIndex::Entry* e, BytesView k) { return e->key() < k; });
     for (; it != entries.end() && (*it)->key() <= last; ++it) keys.emplace_back((*it)->key());
   }
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  return keys;
 }
 
+}  // namespace
+
 absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, const EachRow& each) const {
-  // The order matters: what is flushed after this load is still among the changed keys, because those are looked up
-  // after the iterator has its snapshot.
+  // The order matters. A transition up to this view's that the iterator does not show is in the first list, though it
+  // may be flushed and forgotten at any time; one after this view's that it does show is in the second, and stays
+  // there.
+  const std::shared_ptr<const TransitionList> before = Transitions();
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table);
   it->Seek(first);
-  std::vector<Bytes> changed = ChangedKeys(table, first, last, flushed);
+  std::vector<Bytes> changed;
+  AddChangedKeys(*before, std::min(parts_.sequence, flushed), table, first, last, changed);
+  AddChangedKeys(*Transitions(), parts_.sequence, table, first, last, changed);
   if (parts_.history != nullptr) {
     if (absl::Status s = parts_.history->ChangedKeys(table, first, last, changed); !s.ok()) return s;
-    std::sort(changed.begin(), changed.end());
-    changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
   }
+  std::sort(changed.begin(), changed.end());
+  changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
   auto next_changed = changed.begin();
   while (true) {
     const bool have_row = it->Valid() && it->key() <= last;

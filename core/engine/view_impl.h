@@ -68,8 +68,7 @@ class ViewImpl final : public StateView, public TrieSource {
   // What the index says of a row at this view; nullopt when that is what the table has.
   std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
   std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
-  // Rows in the range that may differ from the table: changed by blocks in memory or on disk.
-  std::vector<Bytes> ChangedKeys(storage::Table table, BytesView first, BytesView last, uint64_t flushed) const;
+  std::shared_ptr<const TransitionList> Transitions() const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;
   bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
