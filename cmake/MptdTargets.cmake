@@ -54,12 +54,26 @@ function(mptd_use_jemalloc target)
   endif()
 endfunction()
 
+# What programs of this build are run with when they are tested.
+set(MPTD_SANITIZER_ENVIRONMENT
+  "TSAN_OPTIONS=halt_on_error=1 ignore_noninstrumented_modules=1 suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp"
+  "LSAN_OPTIONS=print_suppressions=0 suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp"
+  "UBSAN_OPTIONS=print_stacktrace=1")
+
+# What every program of a build with sanitizers is linked with besides.
+function(mptd_link_sanitizer target)
+  if(MPTD_SANITIZER STREQUAL "thread" AND MPTD_BUILD_TESTS)
+    target_link_libraries(${target} PRIVATE mptd_visible_locks)
+  endif()
+endfunction()
+
 # mptd_program(name SOURCES main.cc DEPENDS libs): an executable in <build>/bin.
 function(mptd_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   mptd_compile_options(${name})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+  mptd_link_sanitizer(${name})
 endfunction()
 
 # mptd_test(name SOURCES a_test.cc DEPENDS libs [TIMEOUT seconds] [LABELS ...]): one GoogleTest program, one ctest entry.
@@ -70,6 +84,7 @@ function(mptd_test name)
   mptd_compile_options(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} GTest::gmock GTest::gtest_main)
+  mptd_link_sanitizer(${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -77,5 +92,5 @@ function(mptd_test name)
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${ARG_TIMEOUT}
     LABELS "${ARG_LABELS}"
-    ENVIRONMENT "MPTD_TESTDATA=${PROJECT_SOURCE_DIR}/tests/testdata;MPTD_BIN=${CMAKE_BINARY_DIR}/bin;TSAN_OPTIONS=halt_on_error=1 suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp;UBSAN_OPTIONS=print_stacktrace=1")
+    ENVIRONMENT "MPTD_TESTDATA=${PROJECT_SOURCE_DIR}/tests/testdata;MPTD_BIN=${CMAKE_BINARY_DIR}/bin;${MPTD_SANITIZER_ENVIRONMENT}")
 endfunction()

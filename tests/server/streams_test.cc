@@ -390,7 +390,7 @@ TEST_F(StreamsTest, ASlowReaderOfPagesHoldsUpReading) {
 }
 
 TEST_F(StreamsTest, ADeadReaderDoesNotPinItsView) {
-  options_.limits.max_stream_age = absl::Milliseconds(300);
+  options_.limits.max_stream_age = absl::Seconds(2);
   Start();
   ApplyMany(10'000, 0);
   pb::StreamAccountsRequest request;

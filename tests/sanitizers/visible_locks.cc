@@ -1,5 +1,6 @@
 // Shows ThreadSanitizer the locks of the distribution's Abseil, which is built without the hooks for it: the linker
-// puts these functions in place of the real ones (--wrap, see CMakeLists.txt). Linked into tests of thread builds only.
+// puts these functions in place of the real ones (--wrap, see CMakeLists.txt). Linked into the programs of thread
+// builds only.
 #include <sanitizer/tsan_interface.h>
 
 #include "absl/synchronization/mutex.h"
