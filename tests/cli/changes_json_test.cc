@@ -227,7 +227,7 @@ TEST(ChangesJsonTest, RefusesWhatItDoesNotUnderstand) {
       {BlockWith(R"({"balance": "1e18"})"), "balance: \"1e18\" is not a quantity"},
       {BlockWith(R"({"nonce": "18446744073709551616"})"), "nonce: "},
       {BlockWith(R"({"code": "0x123"})"), "code: not hex"},
-      {BlockWith(R"({"storage": []})"), "storage: an object of slots"},
+      {BlockWith(R"({"storage": 7})"), "storage: an object of slots"},
       {BlockWith(R"({"storage": {"0x1": "1", "0x01": "2"}})"), "this slot comes twice"},
       {BlockWith(R"({"delete": true, "nonce": 1})"), "delete: nothing else may stand beside it"},
       {BlockWith(R"({"nonce": 1, "nonce": 2})"), "\"nonce\" comes twice in one object"},
