@@ -32,6 +32,16 @@ std::string ReadFile(const std::string& path) {
   return out.str();
 }
 
+// The daemon takes variables that start with MPTD_ for settings, and those of the tests are none.
+std::vector<char*> EnvironmentOfTheDaemon() {
+  std::vector<char*> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (!std::string_view(*variable).starts_with("MPTD_")) variables.push_back(*variable);
+  }
+  variables.push_back(nullptr);
+  return variables;
+}
+
 class ProgramTest : public ::testing::Test {
  protected:
   struct Process {
@@ -59,13 +69,14 @@ class ProgramTest : public ::testing::Test {
     std::vector<char*> argv;
     for (std::string& flag : flags) argv.push_back(flag.data());
     argv.push_back(nullptr);
+    std::vector<char*> environment = EnvironmentOfTheDaemon();
     out.pid = fork();
     if (out.pid == 0) {
       const int errors = open(out.errors.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
       const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
       dup2(null, 1);
       dup2(errors, 2);
-      execv(argv[0], argv.data());
+      execve(argv[0], argv.data(), environment.data());
       _exit(127);
     }
     running_.push_back(out);
