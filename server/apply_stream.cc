@@ -112,7 +112,8 @@ void ApplyStream::Advance() {
     if (finished_) return;
     finish = Decide(apply);
   }
-  Act(apply, finish);
+  // With neither, another thread may have ended the stream by now.
+  if (apply || finish.has_value()) Act(apply, finish);
 }
 
 void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
@@ -154,7 +155,8 @@ void ApplyStream::ApplyOne() {
     }
     finish = Decide(apply);
   }
-  Act(apply, finish);
+  // With neither, another thread may have ended the stream by now.
+  if (apply || finish.has_value()) Act(apply, finish);
 }
 
 }  // namespace mptd

@@ -45,6 +45,16 @@ absl::Status EngineImpl::NotServed(const std::string& what) const {
                     "NOT_SERVED");
 }
 
+namespace {
+
+bool IsCalled(const BlockInfo& block, const BlockSelector& selector) {
+  if (const auto* hash = std::get_if<BlockByHash>(&selector)) return block.hash == hash->hash;
+  if (const auto* root = std::get_if<BlockByRoot>(&selector)) return block.state_root == root->root;
+  return true;
+}
+
+}  // namespace
+
 absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& selector) const {
   if (std::holds_alternative<LatestBlock>(selector)) return Head();
   std::optional<uint64_t> on_disk;
@@ -61,12 +71,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& se
       on_disk = *number;
     } else {
       for (auto record = window.rbegin(); record != window.rend(); ++record) {
-        const auto* hash = std::get_if<BlockByHash>(&selector);
-        const auto* root = std::get_if<BlockByRoot>(&selector);
-        if ((hash != nullptr && (*record)->block.hash == hash->hash) ||
-            (root != nullptr && (*record)->block.state_root == root->root)) {
-          return MakeView(**record);
-        }
+        if (IsCalled((*record)->block, selector)) return MakeView(**record);
       }
     }
   }
@@ -75,7 +80,11 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& se
     if (!indexed.ok()) return indexed.status();
     on_disk = *indexed;
   }
-  if (on_disk) return ViewOnDisk(*on_disk);
+  if (on_disk) {
+    absl::StatusOr<ViewPtr> view = ViewOnDisk(*on_disk);
+    // A rollback since may have put another block at this number.
+    if (!view.ok() || IsCalled((*view)->block(), selector)) return view;
+  }
   if (const auto* hash = std::get_if<BlockByHash>(&selector)) {
     absl::MutexLock state_lock(&state_mutex_);
     if (std::find(pruned_hashes_.begin(), pruned_hashes_.end(), hash->hash) == pruned_hashes_.end()) {
@@ -90,24 +99,24 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& se
   return NotServed(absl::StrCat("a block with state root ", ToHex(std::get<BlockByRoot>(selector).root)));
 }
 
-// The number of a block that is served from the tables, by its hash or root.
+// The number of the newest block that is served from the tables and has this hash or root.
 absl::StatusOr<std::optional<uint64_t>> EngineImpl::FindIndexed(const BlockSelector& selector) const {
   const auto* hash = std::get_if<BlockByHash>(&selector);
   const auto* root = std::get_if<BlockByRoot>(&selector);
-  if (hash == nullptr && root == nullptr) return std::optional<uint64_t>();
-  absl::StatusOr<storage::Value> row =
-      store_->kv->Get(Table::kMeta, hash != nullptr ? HashKey(hash->hash) : RootKey(root->root));
-  if (!row.ok()) return row.status();
-  if (!row->has_value() || (*row)->size() != 8) return std::optional<uint64_t>();
-  uint64_t number = 0;
-  for (char c : **row) number = number << 8 | static_cast<uint8_t>(c);
-  absl::MutexLock lock(&store_->mutex);
-  const BlockWindow& window = *store_->window;
-  // Rows of blocks that have been rolled back or pruned go with the next flush.
-  if (window.empty() || number >= window.front()->block.number || number < store_->oldest_served) {
-    return std::optional<uint64_t>();
+  std::optional<uint64_t> found;
+  if (hash == nullptr && root == nullptr) return found;
+  const Bytes name = hash != nullptr ? HashName(hash->hash) : RootName(root->root);
+  const std::unique_ptr<storage::Iterator> row = store_->kv->NewIterator(Table::kMeta);
+  for (row->Seek(name); row->Valid() && row->key().starts_with(name); row->Next()) {
+    uint64_t number = 0;
+    for (char c : row->key().substr(name.size())) number = number << 8 | static_cast<uint8_t>(c);
+    absl::MutexLock lock(&store_->mutex);
+    const BlockWindow& window = *store_->window;
+    // Rows of blocks that have been rolled back or pruned go with the next flush.
+    if (!window.empty() && number < window.front()->block.number && number >= store_->oldest_served) found = number;
   }
-  return std::optional<uint64_t>(number);
+  if (!row->status().ok()) return row->status();
+  return found;
 }
 
 absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) const {

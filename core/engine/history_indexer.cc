@@ -61,6 +61,12 @@ absl::StatusOr<std::set<Bytes>> PrefixesOf(const storage::KeyValueStore& kv, uin
   return prefixes;
 }
 
+std::vector<Bytes> NamesOf(const BlockInfo& block) {
+  std::vector<Bytes> names = {RootName(block.state_root)};
+  if (block.hash) names.push_back(HashName(*block.hash));
+  return names;
+}
+
 absl::Status DropNames(const storage::KeyValueStore& kv, uint64_t first, uint64_t last, FlushBatch& batch) {
   for (uint64_t number = first; number <= last; ++number) {
     absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
@@ -68,21 +74,15 @@ absl::Status DropNames(const storage::KeyValueStore& kv, uint64_t first, uint64_
     if (!row->has_value()) continue;
     absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
     if (!header.ok()) return header.status();
-    if (header->block.hash) batch.Put(Table::kMeta, HashKey(*header->block.hash), std::nullopt);
-    // Another block with this root may be named by the row.
-    absl::StatusOr<storage::Value> named = kv.Get(Table::kMeta, RootKey(header->block.state_root));
-    if (!named.ok()) return named.status();
-    if (named->has_value() && **named == BlockKey(number)) {
-      batch.Put(Table::kMeta, RootKey(header->block.state_root), std::nullopt);
-    }
+    for (const Bytes& name : NamesOf(header->block)) batch.Put(Table::kMeta, name + BlockKey(number), std::nullopt);
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-Bytes HashKey(const Hash& block_hash) { return "hash/" + Bytes(block_hash.view()); }
-Bytes RootKey(const Hash& state_root) { return "root/" + Bytes(state_root.view()); }
+Bytes HashName(const Hash& block_hash) { return "hash/" + Bytes(block_hash.view()); }
+Bytes RootName(const Hash& state_root) { return "root/" + Bytes(state_root.view()); }
 
 absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t after, uint64_t through,
                                      FlushBatch& batch) {
@@ -100,8 +100,7 @@ absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t 
     ForEachRow(undo, [&](Table table, const UndoRow& row) {
       changes.push_back({HistoryIndexPrefix(table, row.key), number, row.value});
     });
-    if (undo.header.block.hash) batch.Put(Table::kMeta, HashKey(*undo.header.block.hash), BlockKey(number));
-    batch.Put(Table::kMeta, RootKey(undo.header.block.state_root), BlockKey(number));
+    for (const Bytes& name : NamesOf(undo.header.block)) batch.Put(Table::kMeta, name + BlockKey(number), BytesView());
   }
   std::stable_sort(changes.begin(), changes.end(),
                    [](const Change& a, const Change& b) { return a.prefix < b.prefix; });

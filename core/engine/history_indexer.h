@@ -34,8 +34,9 @@ struct IndexedBlocks {
 absl::Status PruneIndex(const storage::KeyValueStore& kv, const IndexedBlocks& indexed, uint64_t oldest,
                         FlushBatch& batch);
 
-// The keys of `meta` under which indexed blocks are found; the value is the block's number, big-endian.
-Bytes HashKey(const Hash& block_hash);
-Bytes RootKey(const Hash& state_root);
+// Indexed blocks are found by rows of `meta` without a value: the key is one of these and the block's number,
+// big-endian. Several blocks may have one root.
+Bytes HashName(const Hash& block_hash);
+Bytes RootName(const Hash& state_root);
 
 }  // namespace mptd

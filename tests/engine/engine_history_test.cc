@@ -275,6 +275,30 @@ TEST(EngineHistory, ViewsOutliveTheWindow) {
   }
 }
 
+// Blocks without changes have their parent's root; the newest of them that is still there answers to it.
+TEST(EngineHistory, BlocksOfOneRootOnDisk) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.archive = true;
+  options.flush_blocks = 5;
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 10);
+  const std::vector<AccountChange> nothing;
+  for (int i = 0; i < 3; ++i) ASSERT_NO_FATAL_FAILURE(chain.Apply(nothing));
+  const BlockByRoot root{chain.at(10).info.state_root};
+  ApplyWaves(chain, 60);
+  ASSERT_TRUE(chain.engine().Flush().ok());
+  EXPECT_EQ((*chain.engine().View(root))->block().number, 13u);
+  ASSERT_NO_FATAL_FAILURE(chain.Rollback(11));
+  EXPECT_EQ((*chain.engine().View(root))->block().number, 11u);
+  ApplyWaves(chain, 60, 5);
+  ASSERT_TRUE(chain.engine().Flush().ok());
+  EXPECT_EQ((*chain.engine().View(root))->block().number, 11u);
+  ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+  EXPECT_EQ((*chain.engine().View(root))->block(), chain.at(11).info);
+}
+
 TEST(EngineHistory, AnArchiveServesEverything) {
   TempDir dir;
   EngineOptions options = OptionsIn(dir);
