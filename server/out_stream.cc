@@ -52,12 +52,13 @@ void OutStream::OnDrain() {
 }
 
 void OutStream::OnDone() {
-  rpc_.streams().Remove(this);
-  if (entered_) rpc_.Leave();
   {
+    // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
     rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()));
   }
+  rpc_.streams().Remove(this);
+  if (entered_) rpc_.Leave();
   delete this;
 }
 
