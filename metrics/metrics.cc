@@ -71,25 +71,25 @@ LatencyHistogram::Snapshot LatencyHistogram::Read() const {
 }
 
 prometheus::ClientMetric& MetricsWriter::Add(std::string_view name, std::string_view help, prometheus::MetricType type,
-                                             MetricLabels labels) {
+                                             const MetricLabels& labels) {
   auto [it, added] = by_name_.try_emplace(std::string(name), families_.size());
   if (added) families_.push_back({.name = std::string(name), .help = std::string(help), .type = type, .metric = {}});
   prometheus::ClientMetric& metric = families_[it->second].metric.emplace_back();
-  for (auto& [key, value] : labels) metric.label.push_back({.name = std::move(key), .value = std::move(value)});
+  for (const auto& [key, value] : labels) metric.label.push_back({.name = key, .value = value});
   return metric;
 }
 
-void MetricsWriter::Gauge(std::string_view name, std::string_view help, double value, MetricLabels labels) {
-  Add(name, help, prometheus::MetricType::Gauge, std::move(labels)).gauge.value = value;
+void MetricsWriter::Gauge(std::string_view name, std::string_view help, double value, const MetricLabels& labels) {
+  Add(name, help, prometheus::MetricType::Gauge, labels).gauge.value = value;
 }
 
-void MetricsWriter::Counter(std::string_view name, std::string_view help, double value, MetricLabels labels) {
-  Add(name, help, prometheus::MetricType::Counter, std::move(labels)).counter.value = value;
+void MetricsWriter::Counter(std::string_view name, std::string_view help, double value, const MetricLabels& labels) {
+  Add(name, help, prometheus::MetricType::Counter, labels).counter.value = value;
 }
 
 void MetricsWriter::Histogram(std::string_view name, std::string_view help, const LatencyHistogram::Snapshot& snapshot,
-                              MetricLabels labels) {
-  auto& out = Add(name, help, prometheus::MetricType::Histogram, std::move(labels)).histogram;
+                              const MetricLabels& labels) {
+  auto& out = Add(name, help, prometheus::MetricType::Histogram, labels).histogram;
   uint64_t cumulative = 0;
   for (size_t i = 0; i < LatencyHistogram::kBuckets; ++i) {
     cumulative += snapshot.counts[i];

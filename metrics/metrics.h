@@ -54,16 +54,16 @@ class LatencyHistogram {
 // Collects what one scrape answers. Used by one thread. Families come out in the order of their first sample.
 class MetricsWriter {
  public:
-  void Gauge(std::string_view name, std::string_view help, double value, MetricLabels labels = {});
-  void Counter(std::string_view name, std::string_view help, double value, MetricLabels labels = {});
+  void Gauge(std::string_view name, std::string_view help, double value, const MetricLabels& labels = {});
+  void Counter(std::string_view name, std::string_view help, double value, const MetricLabels& labels = {});
   void Histogram(std::string_view name, std::string_view help, const LatencyHistogram::Snapshot& snapshot,
-                 MetricLabels labels = {});
+                 const MetricLabels& labels = {});
 
   const std::vector<prometheus::MetricFamily>& families() const { return families_; }
 
  private:
   prometheus::ClientMetric& Add(std::string_view name, std::string_view help, prometheus::MetricType type,
-                                MetricLabels labels);
+                                const MetricLabels& labels);
 
   std::vector<prometheus::MetricFamily> families_;
   std::map<std::string, size_t, std::less<>> by_name_;

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -7,10 +6,12 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 #include "metrics/metrics.h"
 
@@ -39,12 +40,13 @@ std::vector<std::string> StatFields() {
 }
 
 double OpenFiles() {
-  DIR* dir = opendir("/proc/self/fd");
-  if (dir == nullptr) return 0;
+  std::error_code error;
   int entries = 0;
-  while (readdir(dir) != nullptr) ++entries;
-  closedir(dir);
-  return std::max(0, entries - 3);  // "." and "..", and the folder that is being read
+  for (std::filesystem::directory_iterator entry("/proc/self/fd", error), end; !error && entry != end;
+       entry.increment(error)) {
+    ++entries;
+  }
+  return std::max(0, entries - 1);  // one is the folder that is being read
 }
 
 // Seconds since the epoch at which this process started, from its start in ticks after boot.

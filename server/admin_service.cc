@@ -59,8 +59,9 @@ class AdminServiceImpl final : public RawAdminService {
     return RunInline<pb::SetLogLevelRequest, pb::SetLogLevelResponse>(
         rpc_, Method::kSetLogLevel, c, in, out, [this](const auto& request, auto& response) {
           absl::StatusOr<std::string> previous = options_.set_log_level(request.level(), request.module());
-          if (previous.ok()) response.set_previous_level(*std::move(previous));
-          return previous.status();
+          if (!previous.ok()) return previous.status();
+          response.set_previous_level(*std::move(previous));
+          return absl::OkStatus();
         });
   }
   Unary* GetConfig(Context* c, const ByteBuffer* in, ByteBuffer* out) override {

@@ -93,7 +93,7 @@ std::optional<absl::Status> ApplyStream::Decide(bool& apply) {
     StartRead(&read_bytes_);
   }
   if (!writing_ && !acknowledgements_.empty()) {
-    written_bytes_ = std::move(acknowledgements_.front());
+    written_bytes_.Swap(&acknowledgements_.front());
     acknowledgements_.pop_front();
     writing_ = true;
     StartWrite(&written_bytes_);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -38,7 +39,7 @@ absl::Status CannotListen(std::string_view address, std::string_view why) {
 }
 
 std::string ErrnoText(int error) {
-  return error == EADDRINUSE ? "the address is in use by another process" : strerror(error);
+  return error == EADDRINUSE ? "the address is in use by another process" : std::generic_category().message(error);
 }
 
 // host and port of "host:port" or "[v6]:port".
@@ -109,7 +110,7 @@ void PokeListener(const std::string& address) {
   if (getaddrinfo(parts->first.c_str(), parts->second.c_str(), &hints, &found) != 0) return;
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
   const Socket socket(found->ai_family, found->ai_protocol);
-  if (socket.fd() >= 0) connect(socket.fd(), found->ai_addr, found->ai_addrlen);
+  if (socket.fd() >= 0) (void)connect(socket.fd(), found->ai_addr, found->ai_addrlen);
 }
 
 absl::Status PrepareUnixSocket(const std::string& path) {
@@ -139,7 +140,7 @@ absl::Status PrepareUnixSocket(const std::string& path) {
 
 absl::Status RestrictUnixSocket(const std::string& path) {
   if (chmod(path.c_str(), S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrFormat("cannot set the permissions of %s: %s", path, strerror(errno)));
+  return absl::FailedPreconditionError(absl::StrFormat("cannot set the permissions of %s: %s", path, ErrnoText(errno)));
 }
 
 }  // namespace mptd

@@ -70,7 +70,7 @@ OutStream::Step PageStream::Produce(grpc::ByteBuffer& message, absl::Status& end
     return Step::kEnd;
   }
   if (ready_.has_value()) {
-    message = std::move(ready_->message);
+    message.Swap(&ready_->message);
     resume_ = ready_->next;
     ready_.reset();
     return Step::kMessage;
@@ -136,8 +136,9 @@ absl::Status OpenRows(Rpc& rpc, const Request& request, Rows& out) {
     out.start = *start;
   }
   absl::StatusOr<StateViewPtr> view = rpc.calls().OpenView(request.block(), &out.block);
-  if (view.ok()) out.view = *std::move(view);
-  return view.status();
+  if (!view.ok()) return view.status();
+  out.view = *std::move(view);
+  return absl::OkStatus();
 }
 
 template <typename Response>

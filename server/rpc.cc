@@ -23,6 +23,7 @@ constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
 CallMetrics MakeCallMetrics() {
   std::vector<std::string> methods(kMethodNames.begin(), kMethodNames.end());
   std::vector<std::string> codes;
+  codes.reserve(CallMetrics::kCodes);
   for (int code = 0; code < static_cast<int>(CallMetrics::kCodes); ++code) {
     codes.push_back(absl::StatusCodeToString(static_cast<absl::StatusCode>(code)));
   }

@@ -1,6 +1,5 @@
 #include "storage/log_file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -9,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "storage/posix_error.h"
@@ -99,16 +99,12 @@ class PosixFileSystem final : public LogFileSystem {
   absl::Status SyncDir(const std::string& dir) override { return SyncDirectory(dir); }
 
   absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(dir.c_str()),
-                                                     [](DIR* open) { return ::closedir(open); });
-    if (folder == nullptr) return PosixError("listing", dir, errno);
+    std::error_code error;
     std::vector<std::string> names;
-    errno = 0;
-    while (const dirent* entry = ::readdir(folder.get())) {
-      const std::string name = entry->d_name;
-      if (name != "." && name != "..") names.push_back(name);
+    for (std::filesystem::directory_iterator entry(dir, error), end; !error && entry != end; entry.increment(error)) {
+      names.push_back(entry->path().filename().string());
     }
-    if (errno != 0) return PosixError("listing", dir, errno);
+    if (error) return PosixError("listing", dir, error.value());
     return names;
   }
 
