@@ -80,7 +80,8 @@ grpc::Status Client::CheckHealth(const std::string& service, int* serving_status
   // unknown fields spare us a copy of a schema that is not ours.
   google::protobuf::Empty request;
   google::protobuf::Empty response;
-  if (!service.empty()) request.GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(1, service);
+  if (!service.empty())
+    google::protobuf::Empty::GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(1, service);
   grpc::ClientContext context;
   Prepare(context, Patience::kShort);
   const grpc::internal::RpcMethod method("/grpc.health.v1.Health/Check", grpc::internal::RpcMethod::NORMAL_RPC);
@@ -88,7 +89,7 @@ grpc::Status Client::CheckHealth(const std::string& service, int* serving_status
       channel_.get(), method, &context, request, &response);
   *serving_status = 0;
   if (!status.ok()) return status;
-  const auto& fields = response.GetReflection()->GetUnknownFields(response);
+  const auto& fields = google::protobuf::Empty::GetReflection()->GetUnknownFields(response);
   for (int i = 0; i < fields.field_count(); ++i) {
     const auto& field = fields.field(i);
     if (field.number() == 1 && field.type() == google::protobuf::UnknownField::TYPE_VARINT) {

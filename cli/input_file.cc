@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "absl/strings/str_format.h"
 
@@ -25,14 +26,14 @@ absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& pa
   const bool standard_input = path == "-";
   const std::string name = standard_input ? "standard input" : path;
   const int fd = standard_input ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return CannotRead(name, std::strerror(errno));
+  if (fd < 0) return CannotRead(name, std::generic_category().message(errno));
   struct stat info = {};
   const bool known = fstat(fd, &info) == 0;
   if (known && S_ISDIR(info.st_mode)) {
     close(fd);
     return CannotRead(name, "it is a folder");
   }
-  const gzFile file = gzdopen(fd, "rb");  // passes data that is not gzip'd through as it is
+  gzFile file = gzdopen(fd, "rb");  // passes data that is not gzip'd through as it is
   if (file == nullptr) {
     close(fd);
     return CannotRead(name, "out of memory");
@@ -53,8 +54,8 @@ InputFile::int_type InputFile::underflow() {
   // A short read before an error is delivered first; the error comes back at the next call.
   if (got <= 0) {
     int error = Z_OK;
-    const char* text = gzerror(file_.get(), &error);
-    if (error == Z_ERRNO) text = std::strerror(errno);
+    std::string text = gzerror(file_.get(), &error);
+    if (error == Z_ERRNO) text = std::generic_category().message(errno);
     if (error == Z_BUF_ERROR) text = "the gzip data is cut off";
     if (error != Z_OK && error != Z_STREAM_END) read_status_ = CannotRead(name_, text);
     return traits_type::eof();

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <system_error>
 
 #include "cli/app.h"
 
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
   // A closed pipe is an error of Terminal::Print and no reason to die in the middle of a write to the daemon.
   std::signal(SIGPIPE, SIG_IGN);
   // gRPC's own log lines would stand between ours; failures are reported by the call.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   std::ios::sync_with_stdio(false);
   mptd::cli::Terminal terminal({.in = &std::cin,
@@ -23,7 +25,7 @@ int main(int argc, char** argv) {
   ExitCode code = mptd::cli::RunMptctl({argv + 1, argv + argc}, terminal);
   // Whoever closed the pipe has what he wanted (`mptctl accounts | head`); a full disk is another matter.
   if (terminal.write_error() != 0 && terminal.write_error() != EPIPE) {
-    terminal.Error(std::string("cannot write the answer: ") + std::strerror(terminal.write_error()));
+    terminal.Error(std::string("cannot write the answer: ") + std::generic_category().message(terminal.write_error()));
     if (code == ExitCode::kOk) code = ExitCode::kRefused;
   }
   return static_cast<int>(code);
