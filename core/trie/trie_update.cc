@@ -1,11 +1,9 @@
 #include "core/trie/trie_update.h"
 
 #include <algorithm>
-#include <cassert>
 
-#include "absl/strings/str_format.h"
-#include "core/hex.h"
 #include "core/trie/branch_record.h"
+#include "core/trie/leaf_ops.h"
 
 namespace mptd {
 namespace {
@@ -18,38 +16,6 @@ std::span<LeafOp> TakeLastGroup(std::span<LeafOp>& ops, size_t depth) {
   const std::span<LeafOp> group = ops.subspan(n);
   ops = ops.first(n);
   return group;
-}
-
-// The operations whose key has `nibble` at `depth`, from the front of `ops`.
-std::span<LeafOp> TakeGroup(std::span<LeafOp>& ops, size_t depth) {
-  const uint8_t nibble = NibbleAt(ops.front().key->view(), depth);
-  size_t n = 1;
-  while (n < ops.size() && NibbleAt(ops[n].key->view(), depth) == nibble) ++n;
-  const std::span<LeafOp> group = ops.first(n);
-  ops = ops.subspan(n);
-  return group;
-}
-
-size_t MatchExtension(BytesView extension, const Hash& key, size_t depth) {
-  size_t n = 0;
-  while (n < extension.size() && NibbleAt(key.view(), depth + n) == static_cast<uint8_t>(extension[n])) ++n;
-  return n;
-}
-
-absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
-  Bytes nibbles;
-  for (size_t i = 0; i < path.size; ++i) nibbles.push_back("0123456789abcdef"[path.at(i)]);
-  return absl::DataLossError(absl::StrFormat(
-      "the trie %s has no row for the branch at path '%s' that its parent refers to; run `mptctl check`",
-      account == nullptr ? std::string("of accounts") : "of the storage of account " + ToHex(*account), nibbles));
-}
-
-// GCC 12 takes a function that only prefetches to be without effect and drops calls of it.
-[[gnu::always_inline]] inline void PrefetchNode(const BranchNode* node) {
-  const char* p = reinterpret_cast<const char*>(node);
-  __builtin_prefetch(p);
-  __builtin_prefetch(p + 64);
-  __builtin_prefetch(p + 128);
 }
 
 // Asks for all of the branches below `node` that the operations will copy; their beginnings have been read before.
@@ -93,146 +59,6 @@ TrieChanges::~TrieChanges() {
     ForEachInMemory(
         node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
   }
-}
-
-// Loading
-// -----------------------------------------------------------------------------------------------------------------
-
-BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, BranchNode* loaded) {
-  if (install_ && parent != nullptr) {
-    void* expected = nullptr;
-    if (parent->pointer(nibble).compare_exchange_strong(expected, loaded, std::memory_order_acq_rel)) {
-      installed_bytes_ += loaded->bytes();
-      return loaded;
-    }
-    BranchNode::Free(loaded);
-    return static_cast<BranchNode*>(expected);
-  }
-  private_nodes_.insert(loaded);
-  if (parent != nullptr) private_children_[{parent, nibble}] = loaded;
-  return loaded;
-}
-
-absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,
-                                                const NibblePath& path) {
-  if (BranchNode* child = parent->child_branch(nibble)) return child;
-  if (!private_children_.empty()) {
-    const auto it = private_children_.find({parent, nibble});
-    if (it != private_children_.end()) return it->second;
-  }
-  TrieSource::BranchRequest request{account, path, nullptr};
-  if (absl::Status s = source_.LoadBranches({&request, 1}); !s.ok()) return s;
-  if (request.node == nullptr) return MissingBranch(account, path);
-  return Adopt(parent, nibble, request.node);
-}
-
-absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier>& frontier) {
-  std::vector<TrieSource::BranchRequest> requests;
-  std::vector<TrieJob*> waiting;
-  for (TrieJob& job : jobs) {
-    if (job.root.kind == TrieRoot::Kind::kLeaf && job.root.leaf != nullptr) {
-      for (LeafOp& op : job.ops) {
-        if (*op.key == job.root.leaf->key) op.leaf = job.root.leaf;
-      }
-    }
-    if (job.root.kind == TrieRoot::Kind::kEmpty || job.root.kind == TrieRoot::Kind::kLeaf) continue;
-    if (job.root.node == nullptr) {
-      requests.push_back({job.account, NibblePath{}, nullptr});
-      waiting.push_back(&job);
-    }
-  }
-  if (!requests.empty()) {
-    if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      TrieRoot& root = waiting[i]->root;
-      if (requests[i].node == nullptr && root.kind == TrieRoot::Kind::kBranch) {
-        return MissingBranch(waiting[i]->account, NibblePath{});
-      }
-      root.kind = requests[i].node == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
-      root.node = requests[i].node;
-      if (root.node != nullptr) private_nodes_.insert(root.node);
-    }
-  }
-  for (TrieJob& job : jobs) {
-    if (job.root.kind == TrieRoot::Kind::kBranch) frontier.push_back({job.account, job.root.node, 0, job.ops});
-  }
-  return absl::OkStatus();
-}
-
-void TrieUpdate::Descend(const Frontier& at, std::vector<Frontier>& next, std::vector<Frontier>& missing,
-                         std::vector<std::pair<BranchNode*, int>>& slots) {
-  const BytesView extension = at.node->extension();
-  at.node->MarkUsed();
-  Ops ops = at.ops;
-  const size_t depth = at.depth + extension.size();
-  while (!ops.empty()) {
-    if (MatchExtension(extension, *ops.front().key, at.depth) < extension.size()) {
-      ops = ops.subspan(1);
-      continue;
-    }
-    const Ops rest = ops;
-    Ops group = TakeGroup(ops, depth);
-    // A group may begin inside the extension's match and still contain only keys that match it: they share the nibble.
-    const int nibble = NibbleAt(rest.front().key->view(), depth);
-    while (!group.empty() && MatchExtension(extension, *group.back().key, at.depth) < extension.size()) {
-      group = group.first(group.size() - 1);
-    }
-    if (!at.node->has(nibble)) continue;
-    if (at.node->is_branch(nibble)) {
-      if (BranchNode* child = at.node->child_branch(nibble)) {
-        PrefetchNode(child);
-        next.push_back({at.account, child, depth + 1, group});
-      } else {
-        missing.push_back({at.account, nullptr, depth + 1, group});
-        slots.emplace_back(at.node, nibble);
-      }
-    } else if (at.node->has_pointer(nibble)) {
-      LeafNode* leaf = at.node->child_leaf(nibble);
-      if (leaf == nullptr) continue;
-      for (LeafOp& op : group) {
-        if (*op.key == leaf->key) op.leaf = leaf;
-      }
-    }
-  }
-}
-
-absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
-  std::vector<Frontier> next;
-  std::vector<Frontier> missing;
-  std::vector<std::pair<BranchNode*, int>> slots;
-  std::vector<TrieSource::BranchRequest> requests;
-  while (!frontier.empty()) {
-    next.clear();
-    missing.clear();
-    slots.clear();
-    for (const Frontier& at : frontier) Descend(at, next, missing, slots);
-    if (!missing.empty()) {
-      requests.clear();
-      for (const Frontier& m : missing) {
-        requests.push_back({m.account, NibblePath::PrefixOf(*m.ops.front().key, m.depth), nullptr});
-      }
-      if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
-      for (size_t i = 0; i < missing.size(); ++i) {
-        if (requests[i].node == nullptr) return MissingBranch(missing[i].account, requests[i].path);
-        missing[i].node = Adopt(slots[i].first, slots[i].second, requests[i].node);
-        next.push_back(missing[i]);
-      }
-    }
-    frontier.swap(next);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TrieUpdate::Prepare(std::span<TrieJob> jobs) {
-  std::vector<Frontier> frontier;
-  if (absl::Status s = LoadRoots(jobs, frontier); !s.ok()) return s;
-  return PrepareLevels(std::move(frontier));
-}
-
-absl::Status TrieUpdate::PrepareChildren(const Hash* account, BranchNode* root, std::span<ChildGroup> groups) {
-  std::vector<Frontier> frontier;
-  for (ChildGroup& group : groups) frontier.push_back({account, root, 0, group.ops});
-  return PrepareLevels(std::move(frontier));
 }
 
 // The recursion
@@ -696,103 +522,6 @@ bool TrieUpdate::Combine(TrieJob& job, std::span<const ChildGroup> groups) {
   AddTarget(made, 0, Target{&job.ref, 0, 0});
   job.new_root = {TrieRoot::Kind::kBranch, fresh_[made.index]};
   return true;
-}
-
-// Hashing
-// -----------------------------------------------------------------------------------------------------------------
-
-void TrieUpdate::Deliver(const Target& target, BytesView encoded, std::vector<KeccakJob>& batch) {
-  ++nodes_hashed_;
-  const bool embed = encoded.size() < 32 && (target.out == nullptr || !target.out->always_hash);
-  uint8_t* ref = nullptr;
-  if (target.out != nullptr) {
-    target.out->embedded = embed;
-    ref = target.out->ref.data();
-  } else {
-    BranchNode* parent = fresh_[target.parent];
-    if (embed) parent->shape.embedded = static_cast<uint16_t>(parent->shape.embedded | 1u << target.nibble);
-    ref = parent->ref(target.nibble);
-  }
-  if (embed) {
-    std::memcpy(ref, encoded.data(), encoded.size());
-  } else {
-    permutations_ += KeccakBlocks(encoded.size());
-    batch.push_back({encoded, ref});
-  }
-}
-
-void TrieUpdate::HashLeaves() {
-  scratch_.clear();
-  std::vector<size_t> ends;
-  ends.reserve(leaf_jobs_.size());
-  for (const LeafHashJob& job : leaf_jobs_) {
-    const PendingLeaf& leaf = leaves_[job.leaf];
-    AppendLeafRlp(scratch_, *leaf.key, job.depth, leaf.value);
-    ends.push_back(scratch_.size());
-  }
-  std::vector<KeccakJob> batch;
-  batch.reserve(leaf_jobs_.size());
-  size_t begin = 0;
-  for (size_t i = 0; i < leaf_jobs_.size(); ++i) {
-    Deliver(leaf_jobs_[i].target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
-    begin = ends[i];
-  }
-  Keccak256Batch(batch);
-  leaf_jobs_.clear();
-}
-
-void TrieUpdate::HashBranches(std::vector<BranchHashJob>& jobs) {
-  scratch_.clear();
-  std::vector<size_t> ends;
-  ends.reserve(jobs.size());
-  for (const BranchHashJob& job : jobs) {
-    AppendBranchRlp(scratch_, *fresh_[job.fresh]);
-    ends.push_back(scratch_.size());
-  }
-  std::vector<KeccakJob> batch;
-  batch.reserve(jobs.size());
-  // Branches below an extension are hashed for the extension's sake, whose own hash is what the parent wants.
-  std::vector<std::pair<const BranchHashJob*, RefOut>> extended;
-  for (const BranchHashJob& job : jobs) {
-    if (fresh_[job.fresh]->extension_size != 0) extended.emplace_back(&job, RefOut{});
-  }
-  size_t begin = 0;
-  size_t next_extended = 0;
-  for (size_t i = 0; i < jobs.size(); ++i) {
-    const BytesView encoded = BytesView(scratch_).substr(begin, ends[i] - begin);
-    begin = ends[i];
-    if (fresh_[jobs[i].fresh]->extension_size != 0) {
-      Deliver(Target{&extended[next_extended++].second, 0, 0}, encoded, batch);
-    } else {
-      Deliver(jobs[i].target, encoded, batch);
-    }
-  }
-  Keccak256Batch(batch);
-  if (!extended.empty()) {
-    scratch_.clear();
-    ends.clear();
-    batch.clear();
-    for (const auto& [job, inner] : extended) {
-      AppendExtensionRlp(scratch_, fresh_[job->fresh]->extension(), RefView(inner.embedded, inner.ref.data()),
-                         inner.embedded);
-      ends.push_back(scratch_.size());
-    }
-    begin = 0;
-    for (size_t i = 0; i < extended.size(); ++i) {
-      Deliver(extended[i].first->target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
-      begin = ends[i];
-    }
-    Keccak256Batch(batch);
-  }
-  jobs.clear();
-}
-
-absl::Status TrieUpdate::HashAll() {
-  HashLeaves();
-  for (size_t depth = branch_jobs_.size(); depth-- > 0;) {
-    if (!branch_jobs_[depth].empty()) HashBranches(branch_jobs_[depth]);
-  }
-  return absl::OkStatus();
 }
 
 void TrieUpdate::Commit(TrieChanges& out) {
