@@ -108,8 +108,7 @@ absl::StatusOr<std::optional<uint64_t>> EngineImpl::FindIndexed(const BlockSelec
   const Bytes name = hash != nullptr ? HashName(hash->hash) : RootName(root->root);
   const std::unique_ptr<storage::Iterator> row = store_->kv->NewIterator(Table::kMeta);
   for (row->Seek(name); row->Valid() && row->key().starts_with(name); row->Next()) {
-    uint64_t number = 0;
-    for (char c : row->key().substr(name.size())) number = number << 8 | static_cast<uint8_t>(c);
+    const uint64_t number = BlockNumberOf(row->key());
     absl::MutexLock lock(&store_->mutex);
     const BlockWindow& window = *store_->window;
     // Rows of blocks that have been rolled back or pruned go with the next flush.

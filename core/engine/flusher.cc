@@ -6,6 +6,7 @@
 #include "core/byte_io.h"
 #include "core/engine/flush_batch.h"
 #include "core/engine/history_indexer.h"
+#include "core/engine/undo_record.h"
 #include "storage/thread_name.h"
 
 namespace mptd {
@@ -48,12 +49,6 @@ uint64_t AddBlockRows(std::span<const FlushItem> items, const FlushedState& befo
 }
 
 }  // namespace
-
-Bytes BlockKey(uint64_t number) {
-  Bytes key;
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift & 0xff));
-  return key;
-}
 
 Bytes EncodeFlushedState(const FlushedState& state) {
   Bytes row;

@@ -51,8 +51,6 @@ struct FlushedState {
 Bytes EncodeFlushedState(const FlushedState& state);
 absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row);
 
-Bytes BlockKey(uint64_t number);  // big-endian
-
 class Flusher {
  public:
   struct Options {

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "core/byte_io.h"
+#include "core/engine/undo_record.h"
 
 namespace mptd {
 namespace {
@@ -15,10 +16,6 @@ constexpr uint16_t kAbsent = 0xffff;
 
 // Keys of accounts and slots have one size each; paths of branches have not.
 bool VariableKeys(Table table) { return table == Table::kAccountNodes || table == Table::kSlotNodes; }
-
-void AppendBigEndian(Bytes& out, uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
-}
 
 }  // namespace
 
@@ -31,16 +28,10 @@ Bytes HistoryIndexPrefix(Table table, BytesView key) {
 }
 
 Bytes HistoryIndexKey(Table table, BytesView key, uint64_t last_number) {
-  Bytes out = HistoryIndexPrefix(table, key);
-  AppendBigEndian(out, last_number);
-  return out;
+  return HistoryIndexPrefix(table, key) + BlockKey(last_number);
 }
 
-bool IsExpired(BytesView index_key, uint64_t oldest) {
-  uint64_t last = 0;
-  for (char c : index_key.substr(index_key.size() - 8)) last = last << 8 | static_cast<uint8_t>(c);
-  return last <= oldest;
-}
+bool IsExpired(BytesView index_key, uint64_t oldest) { return BlockNumberOf(index_key) <= oldest; }
 
 void AppendHistoryEntry(Bytes& out, const HistoryEntry& entry) {
   ByteWriter writer(out);

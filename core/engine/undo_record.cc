@@ -81,6 +81,18 @@ bool DecodeRows(ByteReader& in, std::vector<UndoRow>& rows, size_t shared_size, 
 
 }  // namespace
 
+Bytes BlockKey(uint64_t number) {
+  Bytes key;
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(number >> shift & 0xff));
+  return key;
+}
+
+uint64_t BlockNumberOf(BytesView key) {
+  uint64_t number = 0;
+  for (char c : key.substr(key.size() - 8)) number = number << 8 | static_cast<uint8_t>(c);
+  return number;
+}
+
 Bytes EncodeUndo(const UndoRecord& record) {
   Bytes bytes;
   size_t size = 256 + record.new_code.size() * 32;

@@ -39,6 +39,11 @@ struct UndoRecord {
   std::deque<Bytes> keys;
 };
 
+// The key of a block's rows, and the last part of others' keys: the number, big-endian, so that they are in its order.
+Bytes BlockKey(uint64_t number);
+// The number at the end of a key that has one.
+uint64_t BlockNumberOf(BytesView key);
+
 // On disk, never change: the header, then the five lists in this order, each with its count; keys of slots without the
 // hashed address when it is the same as the one before.
 Bytes EncodeUndo(const UndoRecord& record);

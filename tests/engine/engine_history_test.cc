@@ -4,8 +4,9 @@
 
 #include <set>
 
+#include "absl/time/clock.h"
 #include "core/engine/engine.h"
-#include "core/engine/flusher.h"
+#include "core/engine/undo_record.h"
 #include "core/errors.h"
 #include "core/keccak.h"
 #include "tests/engine/engine_testing.h"
