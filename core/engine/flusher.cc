@@ -289,7 +289,7 @@ absl::Status Flusher::FlushOnce() {
     }
   }
   if (prune) {
-    if (before.indexed_through > before.oldest) {
+    if (before.indexed_through >= before.oldest) {
       const IndexedBlocks indexed{before.oldest, after.indexed_through};
       if (absl::Status s = PruneIndex(*store_->kv, indexed, after.oldest, batch); !s.ok()) {
         return PutBack(std::move(items), s);

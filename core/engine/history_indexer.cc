@@ -67,14 +67,21 @@ std::vector<Bytes> NamesOf(const BlockInfo& block) {
   return names;
 }
 
+// Adds the rows of `meta` that find the block, or with `drop` takes them away; nothing when the block has no row.
+absl::Status PutNames(const storage::KeyValueStore& kv, uint64_t number, bool drop, FlushBatch& batch) {
+  absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return absl::OkStatus();
+  absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
+  if (!header.ok()) return header.status();
+  const std::optional<BytesView> value = drop ? std::nullopt : std::optional(BytesView());
+  for (const Bytes& name : NamesOf(header->block)) batch.Put(Table::kMeta, name + BlockKey(number), value);
+  return absl::OkStatus();
+}
+
 absl::Status DropNames(const storage::KeyValueStore& kv, uint64_t first, uint64_t last, FlushBatch& batch) {
   for (uint64_t number = first; number <= last; ++number) {
-    absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) continue;
-    absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
-    if (!header.ok()) return header.status();
-    for (const Bytes& name : NamesOf(header->block)) batch.Put(Table::kMeta, name + BlockKey(number), std::nullopt);
+    if (absl::Status s = PutNames(kv, number, /*drop=*/true, batch); !s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -86,6 +93,8 @@ Bytes RootName(const Hash& state_root) { return "root/" + Bytes(state_root.view(
 
 absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t after, uint64_t through,
                                      FlushBatch& batch) {
+  // The block below, too, is served from the tables from now on. When it is the oldest, no earlier call has named it.
+  if (absl::Status s = PutNames(kv, after, /*drop=*/false, batch); !s.ok()) return s;
   std::deque<std::unique_ptr<ReadRecord>> records;
   std::vector<Change> changes;
   size_t bytes = 0;

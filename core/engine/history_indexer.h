@@ -13,8 +13,8 @@
 
 namespace mptd {
 
-// Adds the index rows of blocks (`after`, `through`] to the batch, all of whose undo records are in the tables; fewer
-// when they are large. Returns the last block done.
+// Adds the index rows of blocks (`after`, `through`] and the names of these and `after` to the batch, all of whose undo
+// records are in the tables; fewer when they are large. Returns the last block done.
 absl::StatusOr<uint64_t> IndexBlocks(const storage::KeyValueStore& kv, uint64_t after, uint64_t through,
                                      FlushBatch& batch);
 

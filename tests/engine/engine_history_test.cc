@@ -276,6 +276,30 @@ TEST(EngineHistory, ViewsOutliveTheWindow) {
   }
 }
 
+// The oldest block is the state before the first undo record that the index takes in, and is found by its names too.
+TEST(EngineHistory, TheOldestBlockOnDiskHasItsNames) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.keep_blocks = 8;
+  options.prune_interval_blocks = 1;
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 20);
+  // One flush prunes and then indexes; the writer lets go of what is indexed when it has done its next task.
+  ASSERT_TRUE(chain.engine().Flush().ok());
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(chain.engine().Prune(1000).ok());
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  EXPECT_EQ(chain.engine().Status().oldest_served_number, 12u);
+  for (uint64_t number = 12; number <= 20; ++number) {
+    absl::StatusOr<StateViewPtr> view = chain.engine().View(BlockByHash{*chain.at(number).info.hash});
+    ASSERT_TRUE(view.ok()) << number << ": " << view.status();
+    EXPECT_EQ((*view)->block(), chain.at(number).info);
+    EXPECT_EQ((*chain.engine().View(BlockByRoot{chain.at(number).info.state_root}))->block(), chain.at(number).info);
+  }
+}
+
 // Blocks without changes have their parent's root; the newest of them that is still there answers to it.
 TEST(EngineHistory, BlocksOfOneRootOnDisk) {
   TempDir dir;
