@@ -242,6 +242,23 @@ absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, 
   return absl::OkStatus();
 }
 
+// Whether the trie that this view goes back from has the account. Of one that has gone the tables have the storage
+// until the next flush, and the leaf in its place, another's, need not have a handle that says so.
+absl::StatusOr<bool> ViewImpl::IsInTrie(const Hash& account) const {
+  const auto in_memory = [&]() -> std::optional<bool> {
+    const VersionIndex::Entry* entry = store_->rows.Find(TableId(Table::kAccounts), account.view());
+    const RowBlob* blob = entry == nullptr ? nullptr : VersionIndex::ValueAt(*entry, parts_.trie->sequence);
+    if (blob == nullptr) return std::nullopt;
+    return !blob->absent();
+  };
+  if (const std::optional<bool> there = in_memory()) return *there;
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kAccounts, account.view());
+  if (!row.ok()) return row.status();
+  // As for every row: it may have been recorded and flushed since the first look.
+  if (const std::optional<bool> there = in_memory()) return *there;
+  return row->has_value();
+}
+
 absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
   // By table, and in order of keys: the store reads neighbours together.
   for (const bool of_accounts : {true, false}) {
@@ -278,6 +295,12 @@ absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
         absl::StatusOr<BranchValue> decoded = DecodeBranchRecord(*values[i]);
         if (!decoded.ok()) return DamagedRow(table, keys[i], decoded.status());
         now = *std::move(decoded);
+      }
+      const BranchRequest& request = requests[wanted[i].second];
+      if (now && request.account != nullptr && !HasOwnTrie()) {
+        absl::StatusOr<bool> there = IsInTrie(*request.account);
+        if (!there.ok()) return there.status();
+        if (!*there) now.reset();
       }
       absl::Status s = RebuildBranch(requests[wanted[i].second], keys[i], now ? &*now : nullptr);
       if (!s.ok()) return DamagedRow(table, keys[i], s);

@@ -70,6 +70,7 @@ class ViewImpl final : public StateView, public TrieSource {
   std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
   std::shared_ptr<const TransitionList> Transitions() const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;
+  absl::StatusOr<bool> IsInTrie(const Hash& account) const;
   bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
 

@@ -300,6 +300,35 @@ TEST(EngineHistory, TheOldestBlockOnDiskHasItsNames) {
   }
 }
 
+// Between two flushes accounts go, come back with one slot, which makes no branch, and go again. What the tables still
+// have of their storage is neither then's nor now's.
+TEST(EngineHistory, StorageThatTheTablesHaveNotForgotten) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  std::vector<AccountChange> many;
+  std::vector<AccountChange> one;
+  std::vector<AccountChange> gone;
+  for (uint64_t i = 0; i < 60; ++i) {
+    AccountChange change = SetSlots(i, {});
+    for (uint64_t slot = 0; slot < 15; ++slot) change.slots.push_back({SlotOf(slot), U256::FromUint64(slot + 1)});
+    many.push_back(std::move(change));
+    if (i % 3 != 0) continue;
+    one.push_back(SetSlots(i, {{3, 7}}));
+    gone.push_back(Remove(i));
+  }
+  chain.Apply(many);
+  ASSERT_TRUE(chain.engine().Flush().ok());
+  // No handles of leaves are in memory then, so neighbours of what goes have none.
+  chain.Reopen();
+  chain.Apply(gone);
+  chain.Apply(one);
+  chain.Apply(gone);
+  // Until the trie of the block in between is not kept any more.
+  for (uint64_t i = 0; i < 20; ++i) chain.Apply({SetBalance(1, i + 1)});
+  absl::SleepFor(absl::Milliseconds(500));
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+}
+
 // Blocks without changes have their parent's root; the newest of them that is still there answers to it.
 TEST(EngineHistory, BlocksOfOneRootOnDisk) {
   TempDir dir;
