@@ -60,7 +60,7 @@ inline std::vector<LeafOp> MakeOps(const SortedLeaves& leaves, std::vector<uint6
 
 // One transition of the account trie: what a TrieUpdate does from Prepare to Commit.
 inline absl::Status RunUpdate(const TrieSource& source, uint64_t sequence, TrieJob& job, TrieChanges& changes) {
-  TrieUpdate update(source, sequence, false);
+  TrieUpdate update(source, sequence, TrieUpdate::Purpose::kTry);
   if (absl::Status s = update.Prepare({&job, 1}); !s.ok()) return s;
   if (absl::Status s = update.Apply(job); !s.ok()) return s;
   if (absl::Status s = update.HashAll(); !s.ok()) return s;

@@ -146,7 +146,6 @@ class EngineImpl final : public StateEngine {
   uint64_t truncated_lsn_ = 0;
   // No limit while the log is replayed: its rollbacks may go further back than what is to be kept by now.
   std::atomic<uint64_t> keep_blocks_{UINT64_MAX - 1};
-  std::atomic<size_t> node_cache_bytes_{0};
 
   mutable absl::Mutex head_mutex_;
   ViewPtr head_ ABSL_GUARDED_BY(head_mutex_);

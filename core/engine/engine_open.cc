@@ -86,8 +86,9 @@ absl::Status EngineImpl::Start() {
   absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);
   if (!kv.ok()) return kv.status();
   store_ = std::make_shared<StateStore>(
-      *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache, floor);
-  nodes_ = std::make_unique<NodeCache>(store_->trie_epochs);
+      *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache,
+      static_cast<int64_t>(options_.node_cache_bytes), floor);
+  nodes_ = std::make_unique<NodeCache>(store_->trie_epochs, store_->node_bytes);
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   pool_ = std::make_unique<WorkerPool>(options_.worker_threads > 0 ? options_.worker_threads : std::max(1, cores));
 

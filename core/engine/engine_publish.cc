@@ -243,8 +243,8 @@ void EngineImpl::Housekeeping() {
   }
   if (wait_for != 0) history_->WaitFor(wait_for);
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
-  nodes_->EvictTo(options_.node_cache_bytes, newest, flushed);
-  node_cache_bytes_.store(nodes_->bytes(), std::memory_order_relaxed);
+  // A little below the limit: what readers ask for next has a place then.
+  nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed);
   store_->rows.EvictTo(options_.row_cache_bytes, kEvictionSteps);
   store_->row_epochs.Collect();
   store_->trie_epochs.Collect();

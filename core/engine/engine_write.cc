@@ -229,7 +229,7 @@ absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& b
   step.times.read = lap.Take();
   step.transition = *std::move(transition);
   step.sequence = sequence;
-  if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), true); !s.ok()) return s;
+  if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish); !s.ok()) return s;
   step.times.tries = lap.Take();
   const Hash& root = step.transition->state_root;
   if (block.expected_root && *block.expected_root != root) {
@@ -303,7 +303,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   if (!view.ok()) return view.status();
   absl::StatusOr<std::unique_ptr<Transition>> trial = FlattenChanges(**view, block.changes, RulesOf(block));
   if (!trial.ok()) return DamageFound(trial.status());
-  if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, false); !s.ok()) return DamageFound(s);
+  if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok()) return DamageFound(s);
   const Hash root = (*trial)->state_root;
   if (block.expected_root && *block.expected_root != root) {
     return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
@@ -529,7 +529,7 @@ absl::Status EngineImpl::MakeRollback(uint64_t number, uint64_t sequence, Step& 
     if (!row.ok()) return row.status();
     if (*row) transition.removed_code.emplace_back(Hash::FromView(hash), **std::move(row));
   }
-  if (absl::Status s = UpdateTries(*now, transition, sequence, pool_.get(), true); !s.ok()) return s;
+  if (absl::Status s = UpdateTries(*now, transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish); !s.ok()) return s;
   if (transition.state_root != target->block.state_root) {
     return absl::DataLossError(absl::StrFormat("rolling back to block %d gives root %s instead of %s", number,
                                                ToHex(transition.state_root), ToHex(target->block.state_root)));

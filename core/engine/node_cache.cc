@@ -10,40 +10,42 @@ void FreeLeaf(void* leaf) { delete static_cast<LeafNode*>(leaf); }
 
 void NodeCache::Account(TrieChanges& changes) {
   changes.published = true;
-  bytes_ += changes.installed_bytes;
-  bytes_ += changes.fresh_leaves.size() * sizeof(LeafNode);
+  auto bytes = static_cast<int64_t>(changes.linked_bytes + changes.fresh_leaves.size() * sizeof(LeafNode));
   // What was loaded and never linked has not been counted.
-  for (const BranchNode* node : changes.loaded_before) bytes_ += node->bytes();
+  for (const BranchNode* node : changes.loaded_before) bytes += static_cast<int64_t>(node->bytes());
   for (const NodeChange& change : changes.nodes) {
-    bytes_ += change.after_bytes;
+    bytes += change.after_bytes;
     if (change.before == nullptr) continue;
-    bytes_ -= change.before_bytes;
+    bytes -= change.before_bytes;
     epochs_.Retire(change.before, FreeBranch, change.before_bytes);
   }
   for (LeafNode* leaf : changes.replaced_leaves) {
-    bytes_ -= sizeof(LeafNode);
+    bytes -= static_cast<int64_t>(sizeof(LeafNode));
     epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
   }
+  Count(bytes);
 }
 
 void NodeCache::RetireLeaf(LeafNode* leaf) {
   BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
   if (storage != nullptr && storage != kNoBranch) RetireSubtree(storage);
-  bytes_ -= sizeof(LeafNode);
+  Uncount(sizeof(LeafNode));
   epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
 }
 
+// From the top, so that nobody links anything to what has been passed by.
 void NodeCache::RetireSubtree(BranchNode* node) {
-  ForEachInMemory(
-      node, true,
-      [this](BranchNode* n) {
-        bytes_ -= n->bytes();
-        epochs_.Retire(n, FreeBranch, n->bytes());
-      },
-      [this](LeafNode* l) {
-        bytes_ -= sizeof(LeafNode);
-        epochs_.Retire(l, FreeLeaf, sizeof(LeafNode));
-      });
+  for (int i = 0; i < 16; ++i) {
+    void* child = node->has_pointer(i) ? node->Close(i) : nullptr;
+    if (child == nullptr) continue;
+    if (node->is_branch(i)) {
+      RetireSubtree(static_cast<BranchNode*>(child));
+    } else {
+      RetireLeaf(static_cast<LeafNode*>(child));
+    }
+  }
+  Uncount(node->bytes());
+  epochs_.Retire(node, FreeBranch, node->bytes());
 }
 
 void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
@@ -75,9 +77,9 @@ void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
   }
 }
 
-void NodeCache::EvictTo(size_t max_bytes, const TrieRoot& root, uint64_t flushed) {
+void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed) {
   if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
-  for (int step = 0; step < 512 && bytes_ > max_bytes; ++step, ++cursor_) {
+  for (int step = 0; step < 512 && bytes_.load(std::memory_order_relaxed) > max_bytes; ++step, ++cursor_) {
     BranchNode* node = root.node;
     const int first = static_cast<int>(cursor_ >> 4 & 15);
     const int second = static_cast<int>(cursor_ & 15);

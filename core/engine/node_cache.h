@@ -2,6 +2,7 @@
 // time. Belongs to the writer. Internal to core/engine.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,26 +13,26 @@ namespace mptd {
 
 class NodeCache {
  public:
-  explicit NodeCache(storage::EpochDomain& epochs) : epochs_(epochs) {}
+  // Readers count what they link in `bytes`.
+  NodeCache(storage::EpochDomain& epochs, std::atomic<int64_t>& bytes) : epochs_(epochs), bytes_(bytes) {}
 
   // Retires everything that a published transition replaced, and counts what it made and loaded.
   void Account(TrieChanges& changes);
-  void CountLoaded(size_t bytes) { bytes_ += bytes; }
 
   // Takes clean nodes (sequence <= `flushed`) out below the root until at most `max_bytes` are in use, in bounded work.
-  void EvictTo(size_t max_bytes, const TrieRoot& root, uint64_t flushed);
+  void EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed);
   // Frees the whole trie; for the end.
   static void FreeAll(const TrieRoot& root);
 
-  size_t bytes() const { return bytes_; }
-
  private:
+  void Count(int64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  void Uncount(size_t bytes) { Count(-static_cast<int64_t>(bytes)); }
   void RetireSubtree(BranchNode* node);
   void RetireLeaf(LeafNode* leaf);
   void EvictBelow(BranchNode* node, uint64_t flushed);
 
   storage::EpochDomain& epochs_;
-  size_t bytes_ = 0;
+  std::atomic<int64_t>& bytes_;
   unsigned cursor_ = 0;  // the next of 256 parts
 };
 

@@ -63,11 +63,12 @@ struct TrieSnapshot {
 struct StateStore {
   // Frees the newest trie; the others' nodes have been retired.
   ~StateStore();
-  StateStore(std::unique_ptr<storage::KeyValueStore> key_value_store, size_t expected_rows,
+  StateStore(std::unique_ptr<storage::KeyValueStore> key_value_store, size_t expected_rows, int64_t max_node_bytes,
              std::shared_ptr<std::atomic<uint64_t>> floor)
       : kv(std::move(key_value_store)),
         rows(row_epochs, expected_rows),
         nodes(node_epochs),
+        node_bytes_limit(max_node_bytes),
         index_floor(std::move(floor)) {}
 
   const std::unique_ptr<storage::KeyValueStore> kv;
@@ -78,8 +79,15 @@ struct StateStore {
   // Undo entries of branches. The history thread owns them.
   storage::EpochDomain node_epochs;
   NodeHistory nodes;
-  // Nodes of the tries in memory. The writer's.
+  // Nodes of the tries in memory. The writer's; but readers, too, link what they have loaded into the newest trie.
   storage::EpochDomain trie_epochs;
+  std::atomic<int64_t> node_bytes{0};  // of the newest trie
+  const int64_t node_bytes_limit;
+  // Readers leave what is over the limit, and what a long-lived view keeps, to the writer's next round.
+  bool HasRoomForNodes() const {
+    return node_bytes.load(std::memory_order_relaxed) + static_cast<int64_t>(trie_epochs.retired_bytes()) <
+           node_bytes_limit;
+  }
 
   std::atomic<uint64_t> flushed_sequence{0};
   // Rows of `history_index` that speak only of what was before this block may go; the tables know it as the oldest.

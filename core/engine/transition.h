@@ -52,9 +52,9 @@ struct TransitionRules {
 absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view, std::span<const AccountChange> changes,
                                                            const TransitionRules& rules);
 
-// Works out the tries and the root from the flat rows. `pool` may be null. With `install`, nodes that are loaded stay
-// in the view's trie (only for the writer, on its newest view).
+// Works out the tries and the root from the flat rows. `pool` may be null. What is made to be published belongs to
+// the writer, on its newest view.
 absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool* pool,
-                         bool install);
+                         TrieUpdate::Purpose purpose);
 
 }  // namespace mptd

@@ -17,8 +17,8 @@ constexpr size_t kParallelFrom = 64;
 // The accounts of one part of the account trie, with everything that their update needs at hand. Belongs to one thread.
 class Part {
  public:
-  Part(const ViewImpl& view, std::span<FlatAccount> accounts, uint64_t sequence, bool install)
-      : accounts_(accounts), ops_(accounts.size()), values_(accounts.size()), update_(view, sequence, install) {
+  Part(const ViewImpl& view, std::span<FlatAccount> accounts, uint64_t sequence, TrieUpdate::Purpose purpose)
+      : accounts_(accounts), ops_(accounts.size()), values_(accounts.size()), update_(view, sequence, purpose) {
     for (size_t i = 0; i < accounts.size(); ++i) {
       ops_[i].key = &accounts[i].key;
       ops_[i].exists = accounts[i].before.has_value();
@@ -154,10 +154,10 @@ absl::Status RunPart(PartResult& result, BranchNode* root) {
 
 // False in the result when the root does not stay a branch: then the whole is to be done in one part.
 absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool& pool,
-                                   bool install, BranchNode* root) {
+                                   TrieUpdate::Purpose purpose, BranchNode* root) {
   std::vector<PartResult> parts;
   for (std::span<FlatAccount> accounts : SplitByNibble(transition.accounts, 2 * static_cast<size_t>(pool.threads()))) {
-    parts.emplace_back().part = std::make_unique<Part>(view, accounts, sequence, install);
+    parts.emplace_back().part = std::make_unique<Part>(view, accounts, sequence, purpose);
   }
   pool.Run(static_cast<int>(parts.size()), [&](int i) {
     PartResult& result = parts[static_cast<size_t>(i)];
@@ -168,7 +168,7 @@ absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition,
     if (!result.status.ok()) return result.status;
     groups.insert(groups.end(), result.groups.begin(), result.groups.end());
   }
-  TrieUpdate top(view, sequence, install);
+  TrieUpdate top(view, sequence, purpose);
   TrieJob job;
   job.root = {TrieRoot::Kind::kBranch, root};
   job.ops = parts.front().part->ops();
@@ -181,8 +181,9 @@ absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition,
   return true;
 }
 
-absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t sequence, bool install, TrieRoot root) {
-  Part part(view, transition.accounts, sequence, install);
+absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t sequence, TrieUpdate::Purpose purpose,
+                         TrieRoot root) {
+  Part part(view, transition.accounts, sequence, purpose);
   TrieUpdate& update = part.update();
   TrieJob job;
   job.root = root;
@@ -201,7 +202,7 @@ absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t 
 }  // namespace
 
 absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool* pool,
-                         bool install) {
+                         TrieUpdate::Purpose purpose) {
   const TrieRoot root = view.AccountRoot();
   if (transition.accounts.empty()) {
     transition.root = root;
@@ -212,18 +213,18 @@ absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t 
                           root.node != nullptr && root.node->extension_size == 0 &&
                           transition.accounts.size() + transition.slots_changed >= kParallelFrom;
   if (splittable) {
-    absl::StatusOr<bool> done = UpdateInParts(view, transition, sequence, *pool, install, root.node);
+    absl::StatusOr<bool> done = UpdateInParts(view, transition, sequence, *pool, purpose, root.node);
     if (!done.ok()) return done.status();
     if (*done) return absl::OkStatus();
   }
-  return UpdateWhole(view, transition, sequence, install, root);
+  return UpdateWhole(view, transition, sequence, purpose, root);
 }
 
 absl::StatusOr<Hash> ViewImpl::ComputeRoot(std::span<const AccountChange> changes, bool keep_empty_accounts) const {
   absl::StatusOr<std::unique_ptr<Transition>> transition = FlattenChanges(*this, changes, {keep_empty_accounts, 0, 0});
   if (!transition.ok()) return transition.status();
   // No sequence is as high: nothing of it could be taken for a node of the chain.
-  if (absl::Status s = UpdateTries(*this, **transition, UINT64_MAX, nullptr, false); !s.ok()) return s;
+  if (absl::Status s = UpdateTries(*this, **transition, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok()) return s;
   return (*transition)->state_root;
 }
 

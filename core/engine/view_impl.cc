@@ -309,6 +309,10 @@ absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
   return absl::OkStatus();
 }
 
+void ViewImpl::CountLinked(size_t bytes) const {
+  store_->node_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+}
+
 LeafRow ViewImpl::MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const {
   LeafRow leaf;
   leaf.key = key;

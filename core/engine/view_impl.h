@@ -48,6 +48,8 @@ class ViewImpl final : public StateView, public TrieSource {
   // TrieSource
   absl::Status LoadBranches(std::span<BranchRequest> requests) const override;
   absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const override;
+  bool KeepsLoaded() const override { return HasOwnTrie() && store_->HasRoomForNodes(); }
+  void CountLinked(size_t bytes) const override;
 
   // Rows by hashed keys. nullopt: no such row.
   absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;

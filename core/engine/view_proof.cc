@@ -11,15 +11,16 @@
 namespace mptd {
 namespace {
 
-// Walks tries of one view and keeps the nodes that it had to load. Belongs to one call.
+// Walks tries of one view. What it has to load becomes part of the trie in memory where it may, and is kept for the rest
+// of the call where not. Belongs to one call.
 class ProofWalker {
  public:
   explicit ProofWalker(const ViewImpl& view) : view_(view) {}
 
   // Appends the RLP nodes from the root towards `key` (hashed), as eth_getProof lists them: those of 32 bytes and more,
-  // and the root always. Returns whether the key is there, and sets `root` to the storage trie's root when it is
-  // loaded.
-  absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& key, std::vector<Bytes>& out);
+  // and the root always. `value` is the key's leaf value, null when the key is not there.
+  absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
+                     std::vector<Bytes>& out);
 
   // The root of an account's storage trie, from memory when its handle is there.
   TrieRoot StorageRoot(const Hash& account, const Account& value);
@@ -30,11 +31,19 @@ class ProofWalker {
   };
   using Loaded = std::unique_ptr<BranchNode, FreeNode>;
 
+  // A node on the way. What is below one that only this call has is also only this call's.
+  struct Place {
+    const BranchNode* node = nullptr;
+    bool shared = false;
+  };
+
   absl::StatusOr<const BranchNode*> Load(const Hash* account, const NibblePath& path);
+  absl::StatusOr<Place> Child(const Hash* account, const Place& parent, const NibblePath& path);
   static void AddNode(Bytes node, bool is_root, std::vector<Bytes>& out) {
     if (is_root || node.size() >= 32) out.push_back(std::move(node));
   }
-  absl::Status AddLeaf(const Hash* account, const NibblePath& path, const LeafNode* handle, std::vector<Bytes>& out);
+  absl::Status AddLeaf(const Hash* account, const NibblePath& path, const LeafNode* handle, const Hash& key,
+                       const Bytes* value, std::vector<Bytes>& out);
 
   const ViewImpl& view_;
   absl::flat_hash_map<Bytes, Loaded> loaded_;
@@ -50,8 +59,43 @@ absl::StatusOr<const BranchNode*> ProofWalker::Load(const Hash* account, const N
   return (loaded_[key] = Loaded(request.node)).get();
 }
 
-absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, const LeafNode* handle,
-                                  std::vector<Bytes>& out) {
+// The branch below `parent` at `path`, of which the last nibble is the child's.
+absl::StatusOr<ProofWalker::Place> ProofWalker::Child(const Hash* account, const Place& parent,
+                                                      const NibblePath& path) {
+  const int nibble = path.at(path.size - 1);
+  if (BranchNode* child = parent.node->child_branch(nibble)) {
+    child->MarkUsed();
+    return Place{child, parent.shared};
+  }
+  if (!parent.shared || !view_.KeepsLoaded()) {
+    absl::StatusOr<const BranchNode*> loaded = Load(account, path);
+    if (!loaded.ok()) return loaded.status();
+    return Place{*loaded, false};
+  }
+  TrieSource::BranchRequest request{account, path, nullptr};
+  if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
+  Loaded loaded(request.node);
+  if (loaded == nullptr) return Place{};
+  if (const BranchNode* linked = parent.node->Link(nibble, loaded.get())) {
+    if (linked == loaded.get()) {
+      view_.CountLinked(linked->bytes());
+      (void)loaded.release();
+    }
+    return Place{linked, true};
+  }
+  Bytes row(account == nullptr ? "a" : "s");
+  AppendNodeKey(row, account, path);
+  return Place{(loaded_[row] = std::move(loaded)).get(), false};
+}
+
+absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, const LeafNode* handle, const Hash& key,
+                                  const Bytes* value, std::vector<Bytes>& out) {
+  if (value != nullptr) {
+    Bytes node;
+    AppendLeafRlp(node, key, path.size, *value);
+    AddNode(std::move(node), path.size == 0, out);
+    return absl::OkStatus();
+  }
   absl::StatusOr<LeafRow> leaf = view_.LeafBelow(account, path, handle == nullptr ? nullptr : &handle->key);
   if (!leaf.ok()) return leaf.status();
   Bytes node;
@@ -60,17 +104,19 @@ absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, c
   return absl::OkStatus();
 }
 
-absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const Hash& key, std::vector<Bytes>& out) {
+absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
+                                std::vector<Bytes>& out) {
   if (root.kind == TrieRoot::Kind::kEmpty) return absl::OkStatus();
   NibblePath path;
-  const BranchNode* node = root.node;
-  if (node == nullptr && root.kind != TrieRoot::Kind::kLeaf) {
+  Place place{root.node, true};
+  if (place.node == nullptr && root.kind != TrieRoot::Kind::kLeaf) {
     absl::StatusOr<const BranchNode*> loaded = Load(account, path);
     if (!loaded.ok()) return loaded.status();
-    node = *loaded;
+    place = {*loaded, false};
   }
-  if (node == nullptr) return AddLeaf(account, path, root.leaf, out);
+  if (place.node == nullptr) return AddLeaf(account, path, root.leaf, key, value, out);
   while (true) {
+    const BranchNode* node = place.node;
     Bytes branch;
     AppendBranchRlp(branch, *node);
     const BytesView extension = node->extension();
@@ -94,16 +140,13 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
     if (!node->has(nibble)) return absl::OkStatus();
     path.Push(nibble);
     if (!node->is_branch(nibble)) {
-      return AddLeaf(account, path, node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr, out);
+      const LeafNode* handle = node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr;
+      return AddLeaf(account, path, handle, key, value, out);
     }
-    const BranchNode* child = node->child_branch(nibble);
-    if (child == nullptr) {
-      absl::StatusOr<const BranchNode*> loaded = Load(account, path);
-      if (!loaded.ok()) return loaded.status();
-      if (*loaded == nullptr) return absl::DataLossError("a branch row is missing; run `mptctl check`");
-      child = *loaded;
-    }
-    node = child;
+    absl::StatusOr<Place> child = Child(account, place, path);
+    if (!child.ok()) return child.status();
+    if (child->node == nullptr) return absl::DataLossError("a branch row is missing; run `mptctl check`");
+    place = *child;
   }
 }
 
@@ -117,6 +160,22 @@ TrieRoot ProofWalker::StorageRoot(const Hash& account, const Account& value) {
   return {known ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kUnknown};
 }
 
+std::optional<Bytes> LeafValueOf(const std::optional<Account>& account) {
+  if (!account) return std::nullopt;
+  Bytes value;
+  AppendAccountRlp(value, *account);
+  return value;
+}
+
+std::optional<Bytes> LeafValueOf(const U256& slot) {
+  if (slot.IsZero()) return std::nullopt;
+  Bytes value;
+  rlp::AppendString(value, slot.minimal());
+  return value;
+}
+
+const Bytes* PointerTo(const std::optional<Bytes>& value) { return value ? &*value : nullptr; }
+
 }  // namespace
 
 absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::span<const Hash> slots) const {
@@ -127,13 +186,17 @@ absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::spa
   if (!account.ok()) return account.status();
   if (account->has_value()) proof.account = **account;
   ProofWalker walker(*this);
-  if (absl::Status s = walker.Prove(nullptr, AccountRoot(), key, proof.proof); !s.ok()) return s;
+  const std::optional<Bytes> leaf = LeafValueOf(*account);
+  if (absl::Status s = walker.Prove(nullptr, AccountRoot(), key, PointerTo(leaf), proof.proof); !s.ok()) return s;
+  if (slots.empty()) return proof;
   absl::StatusOr<std::vector<U256>> values = GetStorage(address, slots);
   if (!values.ok()) return values.status();
   const TrieRoot storage = walker.StorageRoot(key, proof.account);
   for (size_t i = 0; i < slots.size(); ++i) {
     StorageProof& entry = proof.storage.emplace_back(StorageProof{slots[i], (*values)[i], {}});
-    if (absl::Status s = walker.Prove(&key, storage, Keccak256(slots[i].view()), entry.proof); !s.ok()) return s;
+    const std::optional<Bytes> value = LeafValueOf(entry.value);
+    absl::Status s = walker.Prove(&key, storage, Keccak256(slots[i].view()), PointerTo(value), entry.proof);
+    if (!s.ok()) return s;
   }
   return proof;
 }
@@ -155,7 +218,8 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     absl::StatusOr<std::optional<Account>> account = GetAccount(target.address);
     if (!account.ok()) return account.status();
     entry.account = *account;
-    absl::Status s = walker.Prove(nullptr, AccountRoot(), Keccak256(target.address.view()), nodes);
+    const std::optional<Bytes> leaf = LeafValueOf(*account);
+    absl::Status s = walker.Prove(nullptr, AccountRoot(), Keccak256(target.address.view()), PointerTo(leaf), nodes);
     if (!s.ok()) return s;
     add(nodes);
   }
@@ -167,8 +231,10 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     if (!entry.account) continue;
     const Hash key = Keccak256(targets[i].address.view());
     const TrieRoot storage = walker.StorageRoot(key, *entry.account);
-    for (const Hash& slot : targets[i].slots) {
-      if (absl::Status s = walker.Prove(&key, storage, Keccak256(slot.view()), nodes); !s.ok()) return s;
+    for (size_t slot = 0; slot < targets[i].slots.size(); ++slot) {
+      const std::optional<Bytes> value = LeafValueOf(entry.values[slot]);
+      absl::Status s = walker.Prove(&key, storage, Keccak256(targets[i].slots[slot].view()), PointerTo(value), nodes);
+      if (!s.ok()) return s;
       add(nodes);
     }
   }

@@ -15,16 +15,32 @@ BranchNode* BranchNode::Make(uint64_t sequence, BytesView extension, BranchShape
   return node;
 }
 
-BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence) {
+BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence, bool closing) {
   void* memory = ::operator new(from.bytes());
   auto* node = new (memory) BranchNode{sequence, from.shape, from.pointers, from.extension_size, 1};
   auto* slots = const_cast<BranchNode&>(from).slots();
   const int count = from.pointer_count();
   for (int i = 0; i < count; ++i) {
-    new (node->slots() + i) std::atomic<void*>(slots[i].load(std::memory_order_acquire));
+    void* child = slots[i].load(std::memory_order_acquire);
+    if (closing && child == nullptr) child = CloseSlot(slots[i]);
+    new (node->slots() + i) std::atomic<void*>(Open(child));
   }
   std::memcpy(node->refs(), from.all_refs(), 32 * static_cast<size_t>(from.child_count()) + from.extension_size);
   return node;
+}
+
+BranchNode* BranchNode::Link(int nibble, BranchNode* child) const {
+  void* present = nullptr;
+  if (pointer(nibble).compare_exchange_strong(present, child, std::memory_order_acq_rel)) return child;
+  return static_cast<BranchNode*>(Open(present));
+}
+
+void BranchNode::Reopen() const {
+  auto* slots = const_cast<BranchNode*>(this)->slots();
+  const int count = pointer_count();
+  for (int i = 0; i < count; ++i) {
+    if (slots[i].load(std::memory_order_relaxed) == kClosed) slots[i].store(nullptr, std::memory_order_release);
+  }
 }
 
 void BranchNode::Free(BranchNode* node) { ::operator delete(node); }

@@ -1,8 +1,9 @@
 // The nodes of a trie in memory: branches, each with the extension above it, and handles on leaves.
 //
 // A node that has been published is never changed, but for its pointers to children: the writer may set one to null to
-// take a clean subtree out of memory, and may load one that is null. A reader that finds null reads the child's row
-// instead. Whoever replaces a node retires it through the trie's EpochDomain; see TrieUpdate.
+// take a clean subtree out of memory, and whoever finds null and reads the child's row may link what it has read. Before
+// the writer replaces or retires a node it closes the places that are null: what was linked there afterwards would have
+// no owner. Whoever replaces a node retires it through the trie's EpochDomain; see TrieUpdate.
 #pragma once
 
 #include <atomic>
@@ -37,6 +38,8 @@ struct LeafNode {
   std::atomic<BranchNode*> storage_root{nullptr};
 };
 inline BranchNode* const kNoBranch = reinterpret_cast<BranchNode*>(uintptr_t{8});
+// In a pointer to a child: null, and it stays so.
+inline void* const kClosed = reinterpret_cast<void*>(uintptr_t{16});
 
 // Variable size: the pointers, the references and the extension's nibbles follow the header.
 struct BranchNode {
@@ -48,8 +51,8 @@ struct BranchNode {
 
   // All references and the pointers are zero at first.
   static BranchNode* Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers);
-  // The same children behind another sequence.
-  static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence);
+  // The same children behind another sequence. With `closing`, the node's own places are closed as they are copied.
+  static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, bool closing);
   static void Free(BranchNode* node);
 
   int child_count() const { return std::popcount(shape.children); }
@@ -70,16 +73,25 @@ struct BranchNode {
   std::atomic<void*>& pointer(int nibble) const {
     return const_cast<BranchNode*>(this)->slots()[ChildRank(pointers, nibble)];
   }
+  // What the pointer leads to; null also for a closed place.
+  void* child(int nibble) const { return Open(pointer(nibble).load(std::memory_order_acquire)); }
+  // Links a child that has been read where there was none. Returns what is there now, which may be another's that came
+  // first; null when the place is closed.
+  BranchNode* Link(int nibble, BranchNode* child) const;
+  // Closes the place if it is null. Returns what is there.
+  void* Close(int nibble) const { return CloseSlot(pointer(nibble)); }
+  // Takes back every Close; the writer's, when nothing has come of a change.
+  void Reopen() const;
   // The references of all children, one behind the other.
   const uint8_t* all_refs() const { return const_cast<BranchNode*>(this)->refs(); }
   BytesView extension() const {
     return {reinterpret_cast<const char*>(const_cast<BranchNode*>(this)->refs() + 32 * child_count()), extension_size};
   }
   BranchNode* child_branch(int nibble) const {
-    return static_cast<BranchNode*>(pointer(nibble).load(std::memory_order_acquire));
+    return static_cast<BranchNode*>(child(nibble));
   }
   LeafNode* child_leaf(int nibble) const {
-    return static_cast<LeafNode*>(pointer(nibble).load(std::memory_order_acquire));
+    return static_cast<LeafNode*>(child(nibble));
   }
   void MarkUsed() const {
     auto& mark = const_cast<BranchNode*>(this)->used;
@@ -87,6 +99,12 @@ struct BranchNode {
   }
 
  private:
+  static void* Open(void* pointer) { return pointer == kClosed ? nullptr : pointer; }
+  static void* CloseSlot(std::atomic<void*>& slot) {
+    void* present = nullptr;
+    slot.compare_exchange_strong(present, kClosed, std::memory_order_acq_rel);
+    return Open(present);
+  }
   std::atomic<void*>* slots() { return reinterpret_cast<std::atomic<void*>*>(this + 1); }
   uint8_t* refs() { return reinterpret_cast<uint8_t*>(slots() + pointer_count()); }
 };

@@ -35,27 +35,36 @@ std::span<LeafOp> TakeLastGroup(std::span<LeafOp>& ops, size_t depth) {
 
 }  // namespace
 
-TrieUpdate::TrieUpdate(const TrieSource& source, uint64_t sequence, bool install)
-    : source_(source), sequence_(sequence), install_(install), branch_jobs_(65) {}
+TrieUpdate::TrieUpdate(const TrieSource& source, uint64_t sequence, Purpose purpose)
+    : source_(source), sequence_(sequence), purpose_(purpose), branch_jobs_(65) {}
 
 TrieUpdate::~TrieUpdate() {
+  if (purpose_ == Purpose::kPublish) {
+    for (const NodeChange& change : changes_) {
+      if (change.before != nullptr) change.before->Reopen();
+    }
+  }
   for (BranchNode* node : fresh_) {
     if (node != nullptr) BranchNode::Free(node);
   }
   for (LeafNode* leaf : fresh_leaves_) delete leaf;
-  for (BranchNode* node : private_nodes_) {
-    // Children that were installed below a node of our own are nobody else's.
+  for (const BranchNode* node : private_nodes_) {
+    // Children that were linked below a node of our own are nobody else's.
     ForEachInMemory(
-        node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
+        const_cast<BranchNode*>(node), false, [](BranchNode* n) { BranchNode::Free(n); },
+        [](LeafNode* l) { delete l; });
   }
 }
 
 TrieChanges::~TrieChanges() {
   if (published) return;
+  for (const NodeChange& change : nodes) {
+    if (closed && change.before != nullptr) change.before->Reopen();
+  }
   for (BranchNode* node : fresh) BranchNode::Free(node);
   for (LeafNode* leaf : fresh_leaves) delete leaf;
   for (BranchNode* node : loaded_before) {
-    // Children that were installed below a root that was never linked itself are nobody else's.
+    // Children that were linked below a root that was never linked itself are nobody else's.
     ForEachInMemory(
         node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
   }
@@ -92,7 +101,9 @@ TrieUpdate::Child TrieUpdate::CleanChild(const BranchNode* node, int nibble) con
   child.embedded = node->is_embedded(nibble);
   child.storage = node->has_storage(nibble);
   child.ref = node->ref(nibble);
-  child.pointer = node->has_pointer(nibble) ? node->pointer(nibble).load(std::memory_order_acquire) : nullptr;
+  if (node->has_pointer(nibble)) {
+    child.pointer = purpose_ == Purpose::kPublish ? node->Close(nibble) : node->child(nibble);
+  }
   return child;
 }
 
@@ -192,7 +203,7 @@ bool TrieUpdate::FitsInto(const BranchNode& node, std::span<const ChangedKid> ch
 // What MakeBranch would make, where nearly everything stays as it is.
 TrieUpdate::Child TrieUpdate::CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth,
                                          const Hash& along, BranchNode* row_before) {
-  BranchNode* copy = BranchNode::CopyOf(node, sequence_);
+  BranchNode* copy = BranchNode::CopyOf(node, sequence_, purpose_ == Purpose::kPublish);
   const auto index = static_cast<uint32_t>(fresh_.size());
   fresh_.push_back(copy);
   const size_t child_depth = depth + node.extension_size + 1;
@@ -535,11 +546,13 @@ void TrieUpdate::Commit(TrieChanges& out) {
                         std::make_move_iterator(undo_bytes_.end()));
   out.nodes_hashed += nodes_hashed_;
   out.permutations += permutations_;
-  out.installed_bytes += installed_bytes_;
+  out.linked_bytes += linked_bytes_;
+  out.closed = out.closed || purpose_ == Purpose::kPublish;
   out.fresh.insert(out.fresh.end(), fresh_.begin(), fresh_.end());
   out.fresh_leaves.insert(out.fresh_leaves.end(), fresh_leaves_.begin(), fresh_leaves_.end());
   fresh_.clear();
   fresh_leaves_.clear();
+  changes_.clear();
 }
 
 }  // namespace mptd

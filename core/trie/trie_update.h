@@ -1,8 +1,9 @@
 // Sorted changes of keys applied to tries, and the new nodes hashed.
 //
 // A TrieUpdate belongs to one thread and one transition. It copies the nodes on the changed paths and never touches a
-// published one (but to install a child that it has loaded, where allowed). Independent parts of a transition use a
-// TrieUpdate each, side by side. Until Commit the new nodes are its own and go away with it.
+// published one, but for its pointers: it may link a child that it has loaded, and closes the places of what is to be
+// replaced. Independent parts of a transition use a TrieUpdate each, side by side. Until Commit the new nodes are its
+// own and go away with it.
 //
 // The order of work: Prepare loads the nodes on all paths, level by level, many rows at once; Apply rebuilds one trie's
 // paths from sorted operations; HashAll computes the references of all new nodes of all tries, bottom-up, in SIMD
@@ -46,6 +47,10 @@ class TrieSource {
   virtual absl::Status LoadBranches(std::span<BranchRequest> requests) const = 0;
   // The only leaf whose key begins with `path`; `key`, when not null, is its key.
   virtual absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const = 0;
+  // Whether nodes that a reader has loaded may be linked into the trie now.
+  virtual bool KeepsLoaded() const { return false; }
+  // A loaded node of so many bytes has been linked into the trie.
+  virtual void CountLinked(size_t bytes) const { (void)bytes; }
 };
 
 // One key's change.
@@ -122,9 +127,10 @@ struct TrieChanges {
   std::vector<LeafNode*> replaced_leaves;
   uint64_t nodes_hashed = 0;
   uint64_t permutations = 0;
-  size_t installed_bytes = 0;  // of nodes that were loaded and linked into the trie
+  size_t linked_bytes = 0;  // of nodes that were linked below `loaded_before`
 
   bool published = false;
+  bool closed = false;  // places of the `before` nodes have been closed
   std::vector<BranchNode*> fresh;
   std::vector<LeafNode*> fresh_leaves;
   std::vector<BranchNode*> loaded_before;  // `before` nodes that had never been linked into a trie
@@ -132,8 +138,11 @@ struct TrieChanges {
 
 class TrieUpdate {
  public:
-  // With `install`, loaded nodes are linked into the published trie; only for the writer.
-  TrieUpdate(const TrieSource& source, uint64_t sequence, bool install);
+  enum class Purpose : uint8_t {
+    kPublish,  // the writer's: loaded nodes are linked, and what is replaced is closed
+    kTry,      // anybody's: nothing of it will be published
+  };
+  TrieUpdate(const TrieSource& source, uint64_t sequence, Purpose purpose);
   ~TrieUpdate();
   TrieUpdate(const TrieUpdate&) = delete;
   TrieUpdate& operator=(const TrieUpdate&) = delete;
@@ -251,7 +260,7 @@ class TrieUpdate {
 
   const TrieSource& source_;
   const uint64_t sequence_;
-  const bool install_;
+  const Purpose purpose_;
 
   const Hash* account_ = nullptr;  // of the trie that Apply is at
   std::vector<BranchNode*> fresh_;
@@ -267,11 +276,12 @@ class TrieUpdate {
   Bytes scratch_;
   uint64_t nodes_hashed_ = 0;
   uint64_t permutations_ = 0;
-  size_t installed_bytes_ = 0;
+  size_t linked_bytes_ = 0;  // below private nodes
 
   // Loaded nodes that are not linked into the trie.
   absl::flat_hash_map<std::pair<const BranchNode*, int>, BranchNode*> private_children_;
-  absl::flat_hash_set<BranchNode*> private_nodes_;
+  absl::flat_hash_set<const BranchNode*> private_nodes_;
+  absl::flat_hash_set<const BranchNode*> below_private_;  // linked below such
 };
 
 }  // namespace mptd

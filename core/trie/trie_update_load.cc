@@ -26,18 +26,23 @@ absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
 }  // namespace
 
 BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, BranchNode* loaded) {
-  if (install_ && parent != nullptr) {
-    void* expected = nullptr;
-    if (parent->pointer(nibble).compare_exchange_strong(expected, loaded, std::memory_order_acq_rel)) {
-      installed_bytes_ += loaded->bytes();
-      return loaded;
-    }
-    BranchNode::Free(loaded);
-    return static_cast<BranchNode*>(expected);
+  const bool below_private = private_nodes_.contains(parent) || below_private_.contains(parent);
+  const bool may_link = purpose_ == Purpose::kPublish || (!below_private && source_.KeepsLoaded());
+  BranchNode* linked = may_link ? parent->Link(nibble, loaded) : nullptr;
+  if (linked == nullptr) {
+    private_nodes_.insert(loaded);
+    private_children_[{parent, nibble}] = loaded;
+    return loaded;
   }
-  private_nodes_.insert(loaded);
-  if (parent != nullptr) private_children_[{parent, nibble}] = loaded;
-  return loaded;
+  if (linked != loaded) {
+    BranchNode::Free(loaded);
+  } else if (below_private) {
+    below_private_.insert(loaded);
+    linked_bytes_ += loaded->bytes();
+  } else {
+    source_.CountLinked(loaded->bytes());
+  }
+  return linked;
 }
 
 absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,

@@ -47,10 +47,15 @@ class Tables final : public TrieSource {
     return LeafRow{it->first, it->second.value, it->second.has_storage};
   }
 
+  bool KeepsLoaded() const override { return keeps; }
+  void CountLinked(size_t bytes) const override { linked += static_cast<int64_t>(bytes); }
+
   const Hash* account = nullptr;
   Leaves leaves;
   Rows rows;
+  bool keeps = false;  // what readers load
   mutable size_t loads = 0;
+  mutable std::atomic<int64_t> linked{0};
 };
 
 // Changes of keys, sorted, with the operations that say them. nullopt removes.
@@ -103,9 +108,10 @@ enum class Memory {
 
 class TrieRun {
  public:
-  TrieRun(uint64_t seed, Memory memory, uint64_t deep) : keys_(seed, deep), memory_(memory), cache_(epochs_) {
+  TrieRun(uint64_t seed, Memory memory, uint64_t deep) : keys_(seed, deep), memory_(memory), cache_(epochs_, tables_.linked) {
     account_ = keys_.Random();
     if (seed % 2 == 0) tables_.account = &account_;  // a storage trie
+    tables_.keeps = memory == Memory::kInstall;
   }
   ~TrieRun() {
     NodeCache::FreeAll(root_);
@@ -131,9 +137,12 @@ class TrieRun {
       TrieJob job = NewJob();
       std::vector<LeafOp> ops = batch.ops;
       job.ops = ops;
-      TrieUpdate dropped(tables_, sequence_, memory_ == Memory::kInstall);
+      const bool try_only = keys_.Below(2) == 0;
+      TrieUpdate dropped(tables_, sequence_, try_only ? TrieUpdate::Purpose::kTry : PurposeHere());
       ASSERT_NO_FATAL_FAILURE(Whole(dropped, job));
       ASSERT_EQ(job.ref.hash(), built.root);
+      TrieChanges unpublished;
+      if (keys_.Below(2) == 0) dropped.Commit(unpublished);
     }
     TrieChanges changes;
     std::vector<LeafOp> ops = batch.ops;
@@ -148,7 +157,7 @@ class TrieRun {
       ops = batch.ops;
       job = NewJob();
       job.ops = ops;
-      TrieUpdate update(tables_, sequence_, memory_ == Memory::kInstall);
+      TrieUpdate update(tables_, sequence_, PurposeHere());
       ASSERT_NO_FATAL_FAILURE(Whole(update, job));
       update.Commit(changes);
     }
@@ -163,6 +172,7 @@ class TrieRun {
       cache_.Account(changes);
       root_ = job.new_root;
       epochs_.Collect();
+      ASSERT_EQ(tables_.linked, BytesInMemory());
     }
   }
 
@@ -199,6 +209,21 @@ class TrieRun {
   }
 
  private:
+  TrieUpdate::Purpose PurposeHere() const {
+    return memory_ == Memory::kInstall ? TrieUpdate::Purpose::kPublish : TrieUpdate::Purpose::kTry;
+  }
+
+  int64_t BytesInMemory() const {
+    int64_t bytes = 0;
+    const auto branch = [&](const BranchNode* node) { bytes += static_cast<int64_t>(node->bytes()); };
+    const auto leaf = [&](const LeafNode*) { bytes += static_cast<int64_t>(sizeof(LeafNode)); };
+    if (root_.kind == TrieRoot::Kind::kLeaf && root_.leaf != nullptr) leaf(root_.leaf);
+    if (root_.kind == TrieRoot::Kind::kBranch && root_.node != nullptr) {
+      ForEachInMemory(root_.node, true, branch, leaf);
+    }
+    return bytes;
+  }
+
   TrieJob NewJob() const {
     TrieJob job;
     job.account = tables_.account;
@@ -228,19 +253,18 @@ class TrieRun {
       groups.back().ops = job.ops.subspan(i, j - i);
       i = j;
     }
-    const bool install = memory_ == Memory::kInstall;
     std::vector<std::unique_ptr<TrieUpdate>> updates;
     for (size_t i = 0; i < groups.size();) {
       const size_t n = std::min<size_t>(1 + keys_.Below(4), groups.size() - i);
       const std::span<TrieUpdate::ChildGroup> part(groups.data() + i, n);
-      auto& update = updates.emplace_back(std::make_unique<TrieUpdate>(tables_, sequence_, install));
+      auto& update = updates.emplace_back(std::make_unique<TrieUpdate>(tables_, sequence_, PurposeHere()));
       ASSERT_TRUE(update->PrepareChildren(job.account, job.root.node, part).ok());
       ASSERT_TRUE(update->ApplyChildren(job.account, job.root.node, part).ok());
       ASSERT_TRUE(update->HashAll().ok());
       update->TakeChildren(part);
       i += n;
     }
-    TrieUpdate top(tables_, sequence_, install);
+    TrieUpdate top(tables_, sequence_, PurposeHere());
     done = top.Combine(job, groups);
     if (!done) return;
     ASSERT_TRUE(top.HashAll().ok());
@@ -320,7 +344,7 @@ Answer Change(Tables& tables, std::map<Hash, std::optional<Leaf>> changes) {
   TrieJob job;
   job.root.kind = tables.leaves.empty() ? TrieRoot::Kind::kEmpty : TrieRoot::Kind::kUnknown;
   job.ops = batch.ops;
-  TrieUpdate update(tables, 1, false);
+  TrieUpdate update(tables, 1, TrieUpdate::Purpose::kTry);
   EXPECT_TRUE(update.Prepare({&job, 1}).ok());
   EXPECT_TRUE(update.Apply(job).ok());
   EXPECT_TRUE(update.HashAll().ok());
@@ -406,7 +430,7 @@ TEST(TrieUpdate, AMissingRowIsNamed) {
   job.root.kind = TrieRoot::Kind::kUnknown;
   std::vector<LeafOp> ops = batch.ops;
   job.ops = ops;
-  TrieUpdate update(tables, 1, false);
+  TrieUpdate update(tables, 1, TrieUpdate::Purpose::kTry);
   const absl::Status status = update.Prepare({&job, 1});
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_NE(status.message().find(ShowPath(Bytes(1, static_cast<char>(nibble)))), std::string::npos) << status;
