@@ -82,18 +82,18 @@ VersionIndex::VersionIndex(EpochDomain& epochs, size_t expected_rows) : epochs_(
 }
 
 VersionIndex::~VersionIndex() {
-  Entry* entry = clock_;
-  if (entry == nullptr) return;
-  entry->clock_prev_->clock_next_ = nullptr;
-  while (entry != nullptr) {
-    Entry* next = entry->clock_next_;
-    if (Entry::Versions* versions = entry->versions_.load(std::memory_order_relaxed)) {
-      for (uint32_t i = versions->begin; i < versions->end; ++i) RowBlob::Free(versions->slots()[i].old);
-      ::operator delete(versions);
+  for (size_t i = 0; i <= bucket_mask_; ++i) {
+    Entry* entry = buckets_[i].load(std::memory_order_relaxed);
+    while (entry != nullptr) {
+      Entry* next = entry->next_.load(std::memory_order_relaxed);
+      if (Entry::Versions* versions = entry->versions_.load(std::memory_order_relaxed)) {
+        for (uint32_t v = versions->begin; v < versions->end; ++v) RowBlob::Free(versions->slots()[v].old);
+        ::operator delete(versions);
+      }
+      RowBlob::Free(entry->latest_.load(std::memory_order_relaxed));
+      ::operator delete(entry);
+      entry = next;
     }
-    RowBlob::Free(entry->latest_.load(std::memory_order_relaxed));
-    ::operator delete(entry);
-    entry = next;
   }
 }
 
@@ -101,7 +101,7 @@ const VersionIndex::Entry* VersionIndex::Find(uint8_t table, std::string_view ke
   const uint64_t hash = HashKey(table, key);
   for (Entry* e = Bucket(hash).load(std::memory_order_acquire); e != nullptr;
        e = e->next_.load(std::memory_order_acquire)) {
-    if (e->hash_ == hash && e->table_ == table && e->key() == key) {
+    if (Is(*e, hash, table, key)) {
       if (e->used_.load(std::memory_order_relaxed) == 0) e->used_.store(1, std::memory_order_relaxed);
       return e;
     }
@@ -128,7 +128,7 @@ void VersionIndex::FindMany(uint8_t table, std::span<const std::string_view> key
     }
     for (size_t i = 0; i < count; ++i) {
       const Entry* e = entries[i];
-      while (e != nullptr && !(e->hash_ == hashes[i] && e->table_ == table && e->key() == keys[begin + i])) {
+      while (e != nullptr && !Is(*e, hashes[i], table, keys[begin + i])) {
         e = e->next_.load(std::memory_order_acquire);
       }
       found[begin + i] = e;
@@ -160,7 +160,7 @@ VersionIndex::Entry* VersionIndex::FindOrMake(uint8_t table, std::string_view ke
   const uint64_t hash = HashKey(table, key);
   std::atomic<Entry*>& bucket = Bucket(hash);
   for (Entry* e = bucket.load(std::memory_order_relaxed); e != nullptr; e = e->next_.load(std::memory_order_relaxed)) {
-    if (e->hash_ == hash && e->table_ == table && e->key() == key) {
+    if (Is(*e, hash, table, key)) {
       e->used_.store(1, std::memory_order_relaxed);
       return e;
     }
@@ -168,19 +168,11 @@ VersionIndex::Entry* VersionIndex::FindOrMake(uint8_t table, std::string_view ke
   made = true;
   auto* entry = new (::operator new(sizeof(Entry) + key.size())) Entry;
   std::memcpy(static_cast<void*>(entry + 1), key.data(), key.size());
-  entry->hash_ = hash;
-  entry->key_size_ = static_cast<uint32_t>(key.size());
+  entry->hash_ = static_cast<uint32_t>(hash >> 32);
+  entry->key_size_ = static_cast<uint8_t>(key.size());
   entry->table_ = table;
   entry->used_.store(1, std::memory_order_relaxed);
-  if (clock_ == nullptr) {
-    clock_ = entry->clock_next_ = entry->clock_prev_ = entry;
-  } else {
-    entry->clock_next_ = clock_;
-    entry->clock_prev_ = clock_->clock_prev_;
-    entry->clock_prev_->clock_next_ = entry;
-    clock_->clock_prev_ = entry;
-  }
-  AddBytes(sizeof(Entry) + key.size());
+  AddBytes(BytesOf(*entry));
   rows_.fetch_add(1, std::memory_order_relaxed);
   return entry;
 }
@@ -210,7 +202,7 @@ void VersionIndex::PushVersion(Entry* entry, RowVersion version) {
 }
 
 void VersionIndex::Link(Entry* entry) {
-  std::atomic<Entry*>& bucket = Bucket(entry->hash_);
+  std::atomic<Entry*>& bucket = Bucket(HashKey(entry->table_, entry->key()));
   entry->next_.store(bucket.load(std::memory_order_relaxed), std::memory_order_relaxed);
   bucket.store(entry, std::memory_order_release);
 }
@@ -285,34 +277,29 @@ void VersionIndex::TrimMany(std::span<Entry* const> entries, uint64_t sequence) 
 }
 
 void VersionIndex::Remove(Entry* entry) {
-  std::atomic<Entry*>* link = &Bucket(entry->hash_);
+  std::atomic<Entry*>* link = &Bucket(HashKey(entry->table_, entry->key()));
   while (link->load(std::memory_order_relaxed) != entry) link = &link->load(std::memory_order_relaxed)->next_;
   link->store(entry->next_.load(std::memory_order_relaxed), std::memory_order_release);
-  if (entry->clock_next_ == entry) {
-    clock_ = nullptr;
-  } else {
-    entry->clock_prev_->clock_next_ = entry->clock_next_;
-    entry->clock_next_->clock_prev_ = entry->clock_prev_;
-    if (clock_ == entry) clock_ = entry->clock_next_;
-  }
   const RowBlob* latest = entry->latest_.load(std::memory_order_relaxed);
   if (latest != nullptr) {
     SubBytes(latest->bytes());
     if (!latest->absent()) epochs_.Retire(const_cast<RowBlob*>(latest), FreeBlob, latest->bytes());
   }
-  const size_t bytes = sizeof(Entry) + entry->key_size_;
+  const size_t bytes = BytesOf(*entry);
   SubBytes(bytes);
   rows_.fetch_sub(1, std::memory_order_relaxed);
   epochs_.Retire(entry, FreeMemory, bytes);
 }
 
 void VersionIndex::EvictTo(size_t max_bytes, size_t max_steps) {
-  while (bytes() > max_bytes && max_steps-- > 0 && clock_ != nullptr) {
-    Entry* entry = clock_;
-    clock_ = entry->clock_next_;
-    if (entry->versions_.load(std::memory_order_relaxed) != nullptr) continue;
-    if (entry->used_.exchange(0, std::memory_order_relaxed) != 0) continue;
-    Remove(entry);
+  for (; bytes() > max_bytes && max_steps > 0; --max_steps, hand_ = (hand_ + 1) & bucket_mask_) {
+    Entry* entry = buckets_[hand_].load(std::memory_order_relaxed);
+    while (entry != nullptr) {
+      Entry* next = entry->next_.load(std::memory_order_relaxed);
+      const bool clean = entry->versions_.load(std::memory_order_relaxed) == nullptr;
+      if (clean && entry->used_.exchange(0, std::memory_order_relaxed) == 0) Remove(entry);
+      entry = next;
+    }
   }
 }
 

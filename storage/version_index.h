@@ -72,13 +72,16 @@ class EpochPin {
   const uint64_t epoch_;
 };
 
+// What an allocator makes of a size.
+constexpr size_t InMemory(size_t bytes) { return (bytes + 15) & ~size_t{15}; }
+
 // Immutable bytes, or the statement that there is no row.
 struct RowBlob {
   uint32_t size;
 
   bool absent() const { return size == kAbsent; }
   std::string_view view() const { return {reinterpret_cast<const char*>(this + 1), absent() ? 0 : size}; }
-  size_t bytes() const { return sizeof(RowBlob) + (absent() ? 0 : size); }
+  size_t bytes() const { return absent() ? 0 : InMemory(sizeof(RowBlob) + size); }
 
   static constexpr uint32_t kAbsent = UINT32_MAX;
   static const RowBlob* Make(std::optional<std::string_view> value);
@@ -111,13 +114,12 @@ class VersionIndex {
       const RowVersion* slots() const { return reinterpret_cast<const RowVersion*>(this + 1); }
     };
 
+    // With a key of 32 bytes, one cache line.
     std::atomic<Entry*> next_{nullptr};
     std::atomic<const RowBlob*> latest_{nullptr};
     std::atomic<Versions*> versions_{nullptr};
-    uint64_t hash_ = 0;
-    Entry* clock_next_ = nullptr;  // the owner's ring of all entries
-    Entry* clock_prev_ = nullptr;
-    uint32_t key_size_ = 0;
+    uint32_t hash_ = 0;  // the half that does not tell the bucket
+    uint8_t key_size_ = 0;
     uint8_t table_ = 0;
     std::atomic<uint8_t> used_{0};
   };
@@ -137,7 +139,7 @@ class VersionIndex {
   // The row's value after transition `sequence`; null when it is what the store has.
   static const RowBlob* ValueAt(const Entry& entry, uint64_t sequence);
 
-  // The owner.
+  // The owner. Keys are at most 255 bytes long.
   // ----------------------------------------------------------------------------------------------------------
 
   // Transition `sequence`, the newest of all, changes a row from `old_value` to `new_value` (nullopt: no row). `known`
@@ -151,7 +153,8 @@ class VersionIndex {
   // Forgets the row's versions with sequence <= `sequence`: no reader asks for what was before them any more.
   void Trim(Entry* entry, uint64_t sequence);
   void TrimMany(std::span<Entry* const> entries, uint64_t sequence);
-  // Takes clean rows (no versions) out until at most `max_bytes` are in use, looking at no more than `max_steps` rows.
+  // Takes clean rows (no versions) out until at most `max_bytes` are in use, looking into no more than `max_steps`
+  // buckets.
   void EvictTo(size_t max_bytes, size_t max_steps);
 
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
@@ -159,8 +162,12 @@ class VersionIndex {
 
  private:
   std::atomic<Entry*>& Bucket(uint64_t hash) const { return buckets_[hash & bucket_mask_]; }
+  static bool Is(const Entry& entry, uint64_t hash, uint8_t table, std::string_view key) {
+    return entry.hash_ == hash >> 32 && entry.table_ == table && entry.key() == key;
+  }
   Entry* FindOrMake(uint8_t table, std::string_view key, bool& made);
   void Link(Entry* entry);
+  static size_t BytesOf(const Entry& entry) { return InMemory(sizeof(Entry) + entry.key_size_); }
   const RowBlob* MakeBlob(std::optional<std::string_view> value);
   void PushVersion(Entry* entry, RowVersion version);
   void Remove(Entry* entry);
@@ -170,7 +177,7 @@ class VersionIndex {
   EpochDomain& epochs_;
   std::unique_ptr<std::atomic<Entry*>[]> buckets_;
   uint64_t bucket_mask_;
-  Entry* clock_ = nullptr;  // the hand; the owner's
+  size_t hand_ = 0;  // the bucket that the eviction's clock is at; the owner's
   std::atomic<size_t> bytes_{0};
   std::atomic<size_t> rows_{0};
 };

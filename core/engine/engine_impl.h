@@ -165,6 +165,7 @@ class EngineImpl final : public StateEngine {
   absl::Mutex task_mutex_;
   std::deque<std::shared_ptr<Task>> tasks_ ABSL_GUARDED_BY(task_mutex_);
   bool stopping_ ABSL_GUARDED_BY(task_mutex_) = false;
+  bool rows_offered_ ABSL_GUARDED_BY(task_mutex_) = false;  // by readers, for the index
   std::thread writer_;
 
   absl::Mutex sync_mutex_;

@@ -53,6 +53,7 @@ EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
     : options_(std::move(options)), lock_(std::move(lock)) {}
 
 EngineImpl::~EngineImpl() {
+  if (store_ != nullptr) store_->offers.OnHalfFull(nullptr);
   {
     absl::MutexLock lock(&task_mutex_);
     stopping_ = true;
@@ -88,6 +89,10 @@ absl::Status EngineImpl::Start() {
   store_ = std::make_shared<StateStore>(
       *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache,
       static_cast<int64_t>(options_.node_cache_bytes), floor);
+  store_->offers.OnHalfFull([this] {
+    absl::MutexLock lock(&task_mutex_);
+    rows_offered_ = true;
+  });
   nodes_ = std::make_unique<NodeCache>(store_->trie_epochs, store_->node_bytes);
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   pool_ = std::make_unique<WorkerPool>(options_.worker_threads > 0 ? options_.worker_threads : std::max(1, cores));

@@ -245,6 +245,7 @@ void EngineImpl::Housekeeping() {
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   // A little below the limit: what readers ask for next has a place then.
   nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed);
+  store_->offers.MoveInto(store_->rows, flushed);
   store_->rows.EvictTo(options_.row_cache_bytes, kEvictionSteps);
   store_->row_epochs.Collect();
   store_->trie_epochs.Collect();

@@ -235,8 +235,8 @@ EngineStatus EngineImpl::Status() const {
   status.queue_blocks = flusher_->queued_blocks();
   status.queue_bytes = flusher_->queued_bytes();
   status.disk_bytes = store_->kv->Stats().disk_bytes;
-  status.node_cache_bytes = static_cast<uint64_t>(
-      std::max<int64_t>(store_->node_bytes.load(std::memory_order_relaxed), 0));
+  status.node_cache_bytes =
+      static_cast<uint64_t>(std::max<int64_t>(store_->node_bytes.load(std::memory_order_relaxed), 0));
   status.row_cache_bytes = store_->rows.bytes();
   status.history_bytes = store_->nodes.bytes();
   status.change_log_bytes = log_->disk_bytes();

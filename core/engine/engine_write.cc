@@ -78,8 +78,12 @@ void EngineImpl::WriterLoop() {
     std::shared_ptr<Task> task;
     {
       absl::MutexLock lock(&task_mutex_);
-      const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(task_mutex_) { return stopping_ || !tasks_.empty(); };
-      if (!task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200))) {
+      const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(task_mutex_) {
+        return stopping_ || !tasks_.empty() || rows_offered_;
+      };
+      const bool woken = task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200));
+      if (!woken || (rows_offered_ && tasks_.empty() && !stopping_)) {
+        rows_offered_ = false;
         task_mutex_.Unlock();
         Housekeeping();
         task_mutex_.Lock();
@@ -224,12 +228,15 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
 absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& block, const ChangeDigest& digest,
                                    uint64_t sequence, Step& step) {
   Lap lap;
-  absl::StatusOr<std::unique_ptr<Transition>> transition = FlattenChanges(parent, block.changes, RulesOf(block));
+  absl::StatusOr<std::unique_ptr<Transition>> transition =
+      FlattenChanges(parent, block.changes, RulesOf(block), TrieUpdate::Purpose::kPublish);
   if (!transition.ok()) return transition.status();
   step.times.read = lap.Take();
   step.transition = *std::move(transition);
   step.sequence = sequence;
-  if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish); !s.ok()) return s;
+  if (absl::Status s = UpdateTries(parent, *step.transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish);
+      !s.ok())
+    return s;
   step.times.tries = lap.Take();
   const Hash& root = step.transition->state_root;
   if (block.expected_root && *block.expected_root != root) {
@@ -301,9 +308,11 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   // First worked out beside the chain, so that a block that is refused has changed nothing.
   absl::StatusOr<ViewPtr> view = FindView(parent.number);
   if (!view.ok()) return view.status();
-  absl::StatusOr<std::unique_ptr<Transition>> trial = FlattenChanges(**view, block.changes, RulesOf(block));
+  absl::StatusOr<std::unique_ptr<Transition>> trial =
+      FlattenChanges(**view, block.changes, RulesOf(block), TrieUpdate::Purpose::kTry);
   if (!trial.ok()) return DamageFound(trial.status());
-  if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok()) return DamageFound(s);
+  if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok())
+    return DamageFound(s);
   const Hash root = (*trial)->state_root;
   if (block.expected_root && *block.expected_root != root) {
     return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
@@ -529,7 +538,8 @@ absl::Status EngineImpl::MakeRollback(uint64_t number, uint64_t sequence, Step& 
     if (!row.ok()) return row.status();
     if (*row) transition.removed_code.emplace_back(Hash::FromView(hash), **std::move(row));
   }
-  if (absl::Status s = UpdateTries(*now, transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish); !s.ok()) return s;
+  if (absl::Status s = UpdateTries(*now, transition, sequence, pool_.get(), TrieUpdate::Purpose::kPublish); !s.ok())
+    return s;
   if (transition.state_root != target->block.state_root) {
     return absl::DataLossError(absl::StrFormat("rolling back to block %d gives root %s instead of %s", number,
                                                ToHex(transition.state_root), ToHex(target->block.state_root)));

@@ -16,6 +16,7 @@
 #include "core/engine/block.h"
 #include "core/engine/change_codec.h"
 #include "core/engine/node_history.h"
+#include "core/engine/row_offers.h"
 #include "core/trie/trie_update.h"
 #include "storage/kv_store.h"
 #include "storage/version_index.h"
@@ -76,6 +77,7 @@ struct StateStore {
   // Accounts, slots and code. The writer owns the index and its epochs.
   storage::EpochDomain row_epochs;
   storage::VersionIndex rows;
+  RowOffers offers;
   // Undo entries of branches. The history thread owns them.
   storage::EpochDomain node_epochs;
   NodeHistory nodes;

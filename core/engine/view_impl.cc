@@ -115,6 +115,11 @@ std::optional<std::optional<Bytes>> ViewImpl::IndexedRow(Table table, BytesView 
   return RowOf(store_->rows.Find(TableId(table), key));
 }
 
+void ViewImpl::Offer(Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const {
+  if (table == Table::kCode) return;
+  store_->offers.Offer(table, key, row ? std::optional<BytesView>(*row) : std::nullopt, flushed);
+}
+
 absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key) const {
   if (parts_.history != nullptr && table != Table::kCode) {
     absl::StatusOr<std::optional<std::optional<Bytes>>> old = parts_.history->Row(table, key);
@@ -122,10 +127,12 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key)
     if (old->has_value()) return **std::move(old);
   }
   if (auto known = IndexedRow(table, key)) return *std::move(known);
+  const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   absl::StatusOr<storage::Value> row = store_->kv->Get(table, key);
   if (!row.ok()) return row.status();
   // A transition may have been recorded and flushed since the first look; then the index knows what was before.
   if (auto known = IndexedRow(table, key)) return *std::move(known);
+  Offer(table, key, *row, flushed);
   return *std::move(row);
 }
 
@@ -153,12 +160,14 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
   }
   if (entries != nullptr) *entries = std::move(found);
   if (missing.empty()) return absl::OkStatus();
+  const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   std::vector<storage::Value> values(missing.size());
   if (absl::Status s = store_->kv->MultiGet(table, missing, values, true); !s.ok()) return s;
   for (size_t i = 0; i < missing.size(); ++i) {
     if (auto known = IndexedRow(table, missing[i])) {
       rows[places[i]] = *std::move(known);
     } else {
+      if (entries == nullptr) Offer(table, missing[i], values[i], flushed);
       rows[places[i]] = std::move(values[i]);
     }
   }

@@ -53,8 +53,9 @@ class ViewImpl final : public StateView, public TrieSource {
 
   // Rows by hashed keys. nullopt: no such row.
   absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;
-  // rows[i] is the row at keys[i]; keys ascending. entries[i], where asked for, is its place in the index of rows or
-  // null; it stays there until the writer's next housekeeping.
+  // rows[i] is the row at keys[i]; keys ascending. The writer asks for `entries`: entries[i] is the row's place in the
+  // index of rows or null, and stays there until the writer's next housekeeping. What others have to read from the
+  // tables is offered to the index.
   absl::Status RowsAt(storage::Table table, std::span<const BytesView> keys, std::span<std::optional<Bytes>> rows,
                       std::vector<const storage::VersionIndex::Entry*>* entries = nullptr) const;
 
@@ -72,6 +73,7 @@ class ViewImpl final : public StateView, public TrieSource {
   std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
   std::shared_ptr<const TransitionList> Transitions() const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;
+  void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::StatusOr<bool> IsInTrie(const Hash& account) const;
   bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;

@@ -11,8 +11,8 @@
 namespace mptd {
 namespace {
 
-// Walks tries of one view. What it has to load becomes part of the trie in memory where it may, and is kept for the rest
-// of the call where not. Belongs to one call.
+// Walks tries of one view. What it has to load becomes part of the trie in memory where it may, and is kept for the
+// rest of the call where not. Belongs to one call.
 class ProofWalker {
  public:
   explicit ProofWalker(const ViewImpl& view) : view_(view) {}

@@ -1,9 +1,9 @@
 // The nodes of a trie in memory: branches, each with the extension above it, and handles on leaves.
 //
 // A node that has been published is never changed, but for its pointers to children: the writer may set one to null to
-// take a clean subtree out of memory, and whoever finds null and reads the child's row may link what it has read. Before
-// the writer replaces or retires a node it closes the places that are null: what was linked there afterwards would have
-// no owner. Whoever replaces a node retires it through the trie's EpochDomain; see TrieUpdate.
+// take a clean subtree out of memory, and whoever finds null and reads the child's row may link what it has read.
+// Before the writer replaces or retires a node it closes the places that are null: what was linked there afterwards
+// would have no owner. Whoever replaces a node retires it through the trie's EpochDomain; see TrieUpdate.
 #pragma once
 
 #include <atomic>
@@ -87,12 +87,8 @@ struct BranchNode {
   BytesView extension() const {
     return {reinterpret_cast<const char*>(const_cast<BranchNode*>(this)->refs() + 32 * child_count()), extension_size};
   }
-  BranchNode* child_branch(int nibble) const {
-    return static_cast<BranchNode*>(child(nibble));
-  }
-  LeafNode* child_leaf(int nibble) const {
-    return static_cast<LeafNode*>(child(nibble));
-  }
+  BranchNode* child_branch(int nibble) const { return static_cast<BranchNode*>(child(nibble)); }
+  LeafNode* child_leaf(int nibble) const { return static_cast<LeafNode*>(child(nibble)); }
   void MarkUsed() const {
     auto& mark = const_cast<BranchNode*>(this)->used;
     if (mark.load(std::memory_order_relaxed) == 0) mark.store(1, std::memory_order_relaxed);

@@ -108,7 +108,8 @@ enum class Memory {
 
 class TrieRun {
  public:
-  TrieRun(uint64_t seed, Memory memory, uint64_t deep) : keys_(seed, deep), memory_(memory), cache_(epochs_, tables_.linked) {
+  TrieRun(uint64_t seed, Memory memory, uint64_t deep)
+      : keys_(seed, deep), memory_(memory), cache_(epochs_, tables_.linked) {
     account_ = keys_.Random();
     if (seed % 2 == 0) tables_.account = &account_;  // a storage trie
     tables_.keeps = memory == Memory::kInstall;
