@@ -3,7 +3,7 @@
 namespace mptd {
 namespace {
 
-void FreeBranch(void* node) { BranchNode::Free(static_cast<BranchNode*>(node)); }
+void FreeNode(void* node) { BranchNode::Free(static_cast<BranchNode*>(node)); }
 void FreeLeaf(void* leaf) { delete static_cast<LeafNode*>(leaf); }
 
 }  // namespace
@@ -17,7 +17,7 @@ void NodeCache::Account(TrieChanges& changes) {
     bytes += change.after_bytes;
     if (change.before == nullptr) continue;
     bytes -= change.before_bytes;
-    epochs_.Retire(change.before, FreeBranch, change.before_bytes);
+    epochs_.Retire(change.before, FreeNode, change.before_bytes);
   }
   for (LeafNode* leaf : changes.replaced_leaves) {
     bytes -= static_cast<int64_t>(sizeof(LeafNode));
@@ -45,7 +45,7 @@ void NodeCache::RetireSubtree(BranchNode* node) {
     }
   }
   Uncount(node->bytes());
-  epochs_.Retire(node, FreeBranch, node->bytes());
+  epochs_.Retire(node, FreeNode, node->bytes());
 }
 
 void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
@@ -101,11 +101,11 @@ void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushe
 void NodeCache::FreeAll(const TrieRoot& root) {
   if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) {
     BranchNode* storage = root.leaf->storage_root.load(std::memory_order_relaxed);
-    if (storage != nullptr && storage != kNoBranch) ForEachInMemory(storage, false, FreeBranch, FreeLeaf);
+    if (storage != nullptr && storage != kNoBranch) ForEachInMemory(storage, false, FreeNode, FreeLeaf);
     FreeLeaf(root.leaf);
   }
   if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
-  ForEachInMemory(root.node, true, FreeBranch, FreeLeaf);
+  ForEachInMemory(root.node, true, FreeNode, FreeLeaf);
 }
 
 }  // namespace mptd

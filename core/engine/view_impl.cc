@@ -230,23 +230,33 @@ absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, co
 
 // Branches and leaves -------------------------------------------------------------------------------------------------
 
-absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const {
-  BranchRebuilder rebuilder;
+absl::Status ViewImpl::AddUndo(const BranchRequest& request, BytesView row_key, BranchRebuilder& rebuilder) const {
+  const Table table = NodeTable(request.account);
   if (parts_.history != nullptr) {
-    absl::Status s =
-        parts_.history->Undo(NodeTable(request.account), row_key, [&](BytesView undo) { return rebuilder.Add(undo); });
-    if (!s.ok()) return s;
+    absl::Status s = parts_.history->Undo(table, row_key, [&](BytesView undo) { return rebuilder.Add(undo); });
+    if (!s.ok() || rebuilder.complete()) return s;
   }
-  if (!rebuilder.complete()) {
-    std::vector<BytesView> entries;
-    store_->nodes.EntriesAfter(NodeTable(request.account), row_key, parts_.sequence, entries);
-    for (BytesView entry : entries) {
-      absl::StatusOr<bool> complete = rebuilder.Add(entry);
-      if (!complete.ok()) return complete.status();
-      if (*complete) break;
-    }
+  std::vector<BytesView> entries;
+  store_->nodes.EntriesAfter(table, row_key, parts_.sequence, entries);
+  for (BytesView entry : entries) {
+    absl::StatusOr<bool> complete = rebuilder.Add(entry);
+    if (!complete.ok()) return complete.status();
+    if (*complete) break;
   }
-  if (absl::Status s = rebuilder.AddCurrent(now); !s.ok()) return s;
+  return absl::OkStatus();
+}
+
+// The branch as this view has it, from `now`, which is newer or the same; null when there is none now.
+absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, OwnedBranch now) const {
+  BranchRebuilder rebuilder;
+  if (absl::Status s = AddUndo(request, row_key, rebuilder); !s.ok()) return s;
+  if (!rebuilder.started()) {
+    request.node = now.release();
+    return absl::OkStatus();
+  }
+  std::optional<BranchValue> value;
+  if (now != nullptr && !rebuilder.complete()) value = ToValue(*now);
+  if (absl::Status s = rebuilder.AddCurrent(value ? &*value : nullptr); !s.ok()) return s;
   request.node = rebuilder.result() == nullptr ? nullptr : ToNode(*rebuilder.result());
   return absl::OkStatus();
 }
@@ -268,51 +278,63 @@ absl::StatusOr<bool> ViewImpl::IsInTrie(const Hash& account) const {
   return row->has_value();
 }
 
+// The branch of a trie in memory that this view goes back from, on its own; false when its row is to be read.
+absl::StatusOr<bool> ViewImpl::LoadFromMemory(BranchRequest& request, BytesView row_key) const {
+  if (HasOwnTrie()) return false;
+  bool known = false;
+  const BranchNode* node = FindInMemory(parts_.trie->root, request.account, request.path, known);
+  if (node == nullptr && !known) return false;
+  OwnedBranch now(node == nullptr ? nullptr : BranchNode::WithoutPointers(*node));
+  if (absl::Status s = RebuildBranch(request, row_key, std::move(now)); !s.ok()) {
+    return DamagedRow(NodeTable(request.account), row_key, s);
+  }
+  return true;
+}
+
+absl::Status ViewImpl::LoadFromRow(BranchRequest& request, BytesView row_key, const storage::Value& row) const {
+  const Table table = NodeTable(request.account);
+  OwnedBranch now;
+  if (row.has_value()) {
+    absl::StatusOr<BranchNode*> decoded = DecodeBranchNode(*row);
+    if (!decoded.ok()) return DamagedRow(table, row_key, decoded.status());
+    now.reset(*decoded);
+  }
+  if (now != nullptr && request.account != nullptr && !HasOwnTrie()) {
+    absl::StatusOr<bool> there = IsInTrie(*request.account);
+    if (!there.ok()) return there.status();
+    if (!*there) now.reset();
+  }
+  const absl::Status status = RebuildBranch(request, row_key, std::move(now));
+  return status.ok() ? status : DamagedRow(table, row_key, status);
+}
+
 absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
   // By table, and in order of keys: the store reads neighbours together.
-  for (const bool of_accounts : {true, false}) {
-    std::vector<std::pair<Bytes, size_t>> wanted;
-    std::vector<std::optional<BranchValue>> in_memory(requests.size());
-    for (size_t i = 0; i < requests.size(); ++i) {
-      if ((requests[i].account == nullptr) != of_accounts) continue;
+  for (const Table table : {Table::kAccountNodes, Table::kSlotNodes}) {
+    std::vector<std::pair<Bytes, BranchRequest*>> wanted;
+    for (BranchRequest& request : requests) {
+      if (NodeTable(request.account) != table) continue;
       Bytes key;
-      AppendNodeKey(key, requests[i].account, requests[i].path);
-      bool known = false;
-      if (!HasOwnTrie()) {
-        const BranchNode* node = FindInMemory(parts_.trie->root, requests[i].account, requests[i].path, known);
-        if (node != nullptr) in_memory[i] = ToValue(*node);
-      }
-      if (in_memory[i].has_value() || known) {
-        if (absl::Status s = RebuildBranch(requests[i], key, in_memory[i] ? &*in_memory[i] : nullptr); !s.ok()) {
-          return DamagedRow(NodeTable(requests[i].account), key, s);
-        }
-      } else {
-        wanted.emplace_back(std::move(key), i);
-      }
+      AppendNodeKey(key, request.account, request.path);
+      absl::StatusOr<bool> done = LoadFromMemory(request, key);
+      if (!done.ok()) return done.status();
+      if (!*done) wanted.emplace_back(std::move(key), &request);
     }
     if (wanted.empty()) continue;
+    if (wanted.size() == 1) {
+      absl::StatusOr<storage::Value> row = store_->kv->Get(table, wanted[0].first);
+      if (!row.ok()) return row.status();
+      if (absl::Status s = LoadFromRow(*wanted[0].second, wanted[0].first, *row); !s.ok()) return s;
+      continue;
+    }
     std::sort(wanted.begin(), wanted.end());
     std::vector<std::string_view> keys;
     keys.reserve(wanted.size());
-    for (const auto& [key, place] : wanted) keys.push_back(key);
-    std::vector<storage::Value> values(keys.size());
-    const Table table = of_accounts ? Table::kAccountNodes : Table::kSlotNodes;
-    if (absl::Status s = store_->kv->MultiGet(table, keys, values, true); !s.ok()) return s;
+    for (const auto& [key, request] : wanted) keys.push_back(key);
+    std::vector<storage::Value> rows(keys.size());
+    if (absl::Status s = store_->kv->MultiGet(table, keys, rows, true); !s.ok()) return s;
     for (size_t i = 0; i < wanted.size(); ++i) {
-      std::optional<BranchValue> now;
-      if (values[i].has_value()) {
-        absl::StatusOr<BranchValue> decoded = DecodeBranchRecord(*values[i]);
-        if (!decoded.ok()) return DamagedRow(table, keys[i], decoded.status());
-        now = *std::move(decoded);
-      }
-      const BranchRequest& request = requests[wanted[i].second];
-      if (now && request.account != nullptr && !HasOwnTrie()) {
-        absl::StatusOr<bool> there = IsInTrie(*request.account);
-        if (!there.ok()) return there.status();
-        if (!*there) now.reset();
-      }
-      absl::Status s = RebuildBranch(requests[wanted[i].second], keys[i], now ? &*now : nullptr);
-      if (!s.ok()) return DamagedRow(table, keys[i], s);
+      if (absl::Status s = LoadFromRow(*wanted[i].second, keys[i], rows[i]); !s.ok()) return s;
     }
   }
   return absl::OkStatus();

@@ -72,7 +72,10 @@ class ViewImpl final : public StateView, public TrieSource {
   std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
   std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
   std::shared_ptr<const TransitionList> Transitions() const;
-  absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, const BranchValue* now) const;
+  absl::Status AddUndo(const BranchRequest& request, BytesView row_key, BranchRebuilder& rebuilder) const;
+  absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, OwnedBranch now) const;
+  absl::StatusOr<bool> LoadFromMemory(BranchRequest& request, BytesView row_key) const;
+  absl::Status LoadFromRow(BranchRequest& request, BytesView row_key, const storage::Value& row) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::StatusOr<bool> IsInTrie(const Hash& account) const;
   bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }

@@ -26,11 +26,6 @@ class ProofWalker {
   TrieRoot StorageRoot(const Hash& account, const Account& value);
 
  private:
-  struct FreeNode {
-    void operator()(BranchNode* node) const { BranchNode::Free(node); }
-  };
-  using Loaded = std::unique_ptr<BranchNode, FreeNode>;
-
   // A node on the way. What is below one that only this call has is also only this call's.
   struct Place {
     const BranchNode* node = nullptr;
@@ -46,7 +41,7 @@ class ProofWalker {
                        const Bytes* value, std::vector<Bytes>& out);
 
   const ViewImpl& view_;
-  absl::flat_hash_map<Bytes, Loaded> loaded_;
+  absl::flat_hash_map<Bytes, OwnedBranch> loaded_;
 };
 
 absl::StatusOr<const BranchNode*> ProofWalker::Load(const Hash* account, const NibblePath& path) {
@@ -56,7 +51,7 @@ absl::StatusOr<const BranchNode*> ProofWalker::Load(const Hash* account, const N
   if (it != loaded_.end()) return it->second.get();
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  return (loaded_[key] = Loaded(request.node)).get();
+  return (loaded_[key] = OwnedBranch(request.node)).get();
 }
 
 // The branch below `parent` at `path`, of which the last nibble is the child's.
@@ -74,7 +69,7 @@ absl::StatusOr<ProofWalker::Place> ProofWalker::Child(const Hash* account, const
   }
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  Loaded loaded(request.node);
+  OwnedBranch loaded(request.node);
   if (loaded == nullptr) return Place{};
   if (const BranchNode* linked = parent.node->Link(nibble, loaded.get())) {
     if (linked == loaded.get()) {

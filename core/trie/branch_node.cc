@@ -29,6 +29,12 @@ BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence, bool c
   return node;
 }
 
+BranchNode* BranchNode::WithoutPointers(const BranchNode& from) {
+  BranchNode* node = Make(0, from.extension(), from.shape, from.shape.branches);
+  std::memcpy(node->refs(), from.all_refs(), 32 * static_cast<size_t>(from.child_count()));
+  return node;
+}
+
 BranchNode* BranchNode::Link(int nibble, BranchNode* child) const {
   void* present = nullptr;
   if (pointer(nibble).compare_exchange_strong(present, child, std::memory_order_acq_rel)) return child;

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 #include "core/trie/nibble_path.h"
 #include "core/types.h"
@@ -53,6 +54,8 @@ struct BranchNode {
   static BranchNode* Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers);
   // The same children behind another sequence. With `closing`, the node's own places are closed as they are copied.
   static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, bool closing);
+  // Its own copy for somebody who looks for the children elsewhere; as ToNode would make it.
+  static BranchNode* WithoutPointers(const BranchNode& node);
   static void Free(BranchNode* node);
 
   int child_count() const { return std::popcount(shape.children); }
@@ -105,6 +108,12 @@ struct BranchNode {
   uint8_t* refs() { return reinterpret_cast<uint8_t*>(slots() + pointer_count()); }
 };
 static_assert(sizeof(BranchNode) % 8 == 0);
+
+struct FreeBranch {
+  void operator()(BranchNode* node) const { BranchNode::Free(node); }
+};
+// A node that is in no trie.
+using OwnedBranch = std::unique_ptr<BranchNode, FreeBranch>;
 
 // The length of a reference: 32 for a hash, what its RLP header says for an embedded node.
 inline size_t RefSize(bool embedded, const uint8_t* ref) {

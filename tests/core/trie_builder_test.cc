@@ -134,15 +134,10 @@ std::vector<Bytes> SomeRecords() {
   return records;
 }
 
-struct FreeNode {
-  void operator()(BranchNode* node) const { BranchNode::Free(node); }
-};
-using OwnedNode = std::unique_ptr<BranchNode, FreeNode>;
-
-absl::StatusOr<OwnedNode> DecodeOwned(BytesView record) {
+absl::StatusOr<OwnedBranch> DecodeOwned(BytesView record) {
   absl::StatusOr<BranchNode*> node = DecodeBranchNode(record);
   if (!node.ok()) return node.status();
-  return OwnedNode(*node);
+  return OwnedBranch(*node);
 }
 
 TEST(BranchRecord, ComesBack) {
@@ -150,13 +145,13 @@ TEST(BranchRecord, ComesBack) {
     absl::StatusOr<BranchValue> value = DecodeBranchRecord(record);
     ASSERT_TRUE(value.ok()) << value.status();
     EXPECT_EQ(RecordOf(*value), record);
-    absl::StatusOr<OwnedNode> node = DecodeOwned(record);
+    absl::StatusOr<OwnedBranch> node = DecodeOwned(record);
     ASSERT_TRUE(node.ok()) << node.status();
     EXPECT_EQ(RecordOf(**node), record);
     EXPECT_EQ((*node)->sequence, 0u);
     EXPECT_EQ((*node)->pointers, value->shape.branches);
     EXPECT_EQ(RecordOf(ToValue(**node)), record);
-    EXPECT_EQ(RecordOf(*OwnedNode(ToNode(*value))), record);
+    EXPECT_EQ(RecordOf(*OwnedBranch(ToNode(*value))), record);
     Bytes rlp;
     Bytes same;
     AppendBranchRlp(rlp, *value);
@@ -170,7 +165,7 @@ TEST(BranchRecord, ComesBack) {
 void ExpectGoodOrDamaged(const std::vector<char>& bytes) {
   const BytesView record(bytes.data(), bytes.size());
   const absl::StatusOr<BranchValue> value = DecodeBranchRecord(record);
-  const absl::StatusOr<OwnedNode> node = DecodeOwned(record);
+  const absl::StatusOr<OwnedBranch> node = DecodeOwned(record);
   ASSERT_EQ(value.ok(), node.ok());
   if (!value.ok()) {
     EXPECT_EQ(value.status().code(), absl::StatusCode::kDataLoss);
@@ -210,7 +205,7 @@ TEST(BranchRecord, DamageIsFound) {
 // Undo entries of unlike branches, whole, cut and changed.
 TEST(BranchUndo, DamageIsFound) {
   std::mt19937_64 random(2);
-  std::vector<OwnedNode> nodes;
+  std::vector<OwnedBranch> nodes;
   for (const Bytes& record : SomeRecords()) nodes.push_back(*DecodeOwned(record));
   for (int i = 0; i < 300; ++i) {
     const BranchNode& before = *nodes[random() % nodes.size()];
@@ -249,7 +244,7 @@ TEST(BranchUndo, DamageIsFound) {
 
 TEST(BranchUndo, RowsThatCameAndWent) {
   const std::vector<Bytes> records = SomeRecords();
-  const OwnedNode node = *DecodeOwned(records.front());
+  const OwnedBranch node = *DecodeOwned(records.front());
   const BranchValue value = ToValue(*node);
   Bytes made;
   AppendBranchUndo(made, nullptr, node.get());
