@@ -176,7 +176,8 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
     store_->live_views.insert(flushed.sequence);
   }
   absl::MutexLock lock(&head_mutex_);
-  head_ = std::make_shared<ViewImpl>(store_, ViewImpl::Parts{flushed.sequence, flushed.head, std::move(trie), nullptr});
+  head_ = std::make_shared<ViewImpl>(
+      store_, ViewImpl::Parts{flushed.sequence, flushed.head, std::move(trie), nullptr, nullptr});
   has_blocks_ = flushed.sequence != 0;
   return absl::OkStatus();
 }

@@ -25,9 +25,13 @@ std::shared_ptr<const TrieSnapshot> EngineImpl::TrieFor(uint64_t sequence) const
 }
 
 EngineImpl::ViewPtr EngineImpl::MakeView(const BlockRecord& record) const {
+  ViewImpl::Parts parts;
+  parts.sequence = record.sequence;
+  parts.block = record.block;
+  parts.trie = TrieFor(record.sequence);
+  if (parts.trie->sequence != record.sequence) parts.old_trie = store_->old_tries.Of(record.sequence);
   store_->live_views.insert(record.sequence);
-  return std::make_shared<ViewImpl>(store_,
-                                    ViewImpl::Parts{record.sequence, record.block, TrieFor(record.sequence), nullptr});
+  return std::make_shared<ViewImpl>(store_, std::move(parts));
 }
 
 EngineImpl::ViewPtr EngineImpl::Head() const {
@@ -156,6 +160,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) c
     absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
     if (header.ok()) {
       parts.block = header->block;
+      parts.old_trie = store_->old_tries.Of(header->sequence);
       return ViewPtr(std::make_shared<ViewImpl>(store_, std::move(parts)));
     }
     status = header.status();

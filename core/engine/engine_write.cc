@@ -339,7 +339,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
     absl::MutexLock lock(&store_->mutex);
     store_->live_views.insert(back_record->sequence);
     between = std::make_shared<ViewImpl>(
-        store_, ViewImpl::Parts{back_record->sequence, back_record->block, committed.back().trie, nullptr});
+        store_, ViewImpl::Parts{back_record->sequence, back_record->block, committed.back().trie, nullptr, nullptr});
   }
   Step forward;
   absl::Status status = MakeBlock(*between, block, digest, 2 * next + 1, forward);

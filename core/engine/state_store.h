@@ -16,6 +16,7 @@
 #include "core/engine/block.h"
 #include "core/engine/change_codec.h"
 #include "core/engine/node_history.h"
+#include "core/engine/old_tries.h"
 #include "core/engine/row_offers.h"
 #include "core/trie/trie_update.h"
 #include "storage/kv_store.h"
@@ -70,6 +71,7 @@ struct StateStore {
         rows(row_epochs, expected_rows),
         nodes(node_epochs),
         node_bytes_limit(max_node_bytes),
+        old_tries(max_node_bytes / 8),
         index_floor(std::move(floor)) {}
 
   const std::unique_ptr<storage::KeyValueStore> kv;
@@ -90,6 +92,8 @@ struct StateStore {
     return node_bytes.load(std::memory_order_relaxed) + static_cast<int64_t>(trie_epochs.retired_bytes()) <
            node_bytes_limit;
   }
+
+  OldTries old_tries;
 
   std::atomic<uint64_t> flushed_sequence{0};
   // Rows of `history_index` that speak only of what was before this block may go; the tables know it as the oldest.

@@ -203,7 +203,9 @@ absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t 
 
 absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool* pool,
                          TrieUpdate::Purpose purpose) {
-  const TrieRoot root = view.AccountRoot();
+  absl::StatusOr<TrieRoot> account_root = view.AccountRoot();
+  if (!account_root.ok()) return account_root.status();
+  const TrieRoot root = *account_root;
   if (transition.accounts.empty()) {
     transition.root = root;
     transition.state_root = view.block().state_root;

@@ -96,10 +96,17 @@ ViewImpl::~ViewImpl() {
   store_->live_views.erase(store_->live_views.find(parts_.sequence));
 }
 
-TrieRoot ViewImpl::AccountRoot() const {
-  if (parts_.block.state_root == kEmptyRoot) return {};
+absl::StatusOr<TrieRoot> ViewImpl::AccountRoot() const {
+  if (parts_.block.state_root == kEmptyRoot) return TrieRoot{};
   if (HasOwnTrie()) return parts_.trie->root;
-  return {TrieRoot::Kind::kUnknown};
+  BranchNode* root = parts_.old_trie->root();
+  if (root == nullptr) {
+    BranchRequest request;
+    if (absl::Status s = LoadBranches({&request, 1}); !s.ok()) return s;
+    if (request.node == nullptr) return TrieRoot{TrieRoot::Kind::kLeaf};
+    root = parts_.old_trie->SetRoot(OwnedBranch(request.node));
+  }
+  return TrieRoot{TrieRoot::Kind::kBranch, root};
 }
 
 // Rows ----------------------------------------------------------------------------------------------------------------
@@ -340,8 +347,14 @@ absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
   return absl::OkStatus();
 }
 
+bool ViewImpl::KeepsLoaded() const { return HasOwnTrie() ? store_->HasRoomForNodes() : parts_.old_trie->HasRoom(); }
+
 void ViewImpl::CountLinked(size_t bytes) const {
-  store_->node_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  if (HasOwnTrie()) {
+    store_->node_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  } else {
+    parts_.old_trie->Count(bytes);
+  }
 }
 
 LeafRow ViewImpl::MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const {

@@ -2,7 +2,8 @@
 //
 // A view is a sequence: a row's value is what the version index says for that sequence, else what the table has. A
 // branch is the node in memory, when the view has the trie of its own block; otherwise the newest branch known, taken
-// back by undo entries. A view below the window in memory first asks the history index on disk.
+// back by undo entries, and kept for the next view of that block. A view below the window in memory first asks the
+// history index on disk.
 #pragma once
 
 #include <memory>
@@ -25,6 +26,8 @@ class ViewImpl final : public StateView, public TrieSource {
     uint64_t sequence = 0;
     BlockInfo block;
     std::shared_ptr<const TrieSnapshot> trie;
+    // Set unless `trie` is that of the view's own block: what has been rebuilt of that one.
+    std::shared_ptr<OldTrie> old_trie;
     // Set for blocks before the window's first: their history is on disk up to and including the window's first block.
     std::unique_ptr<HistoryReader> history;
   };
@@ -48,7 +51,7 @@ class ViewImpl final : public StateView, public TrieSource {
   // TrieSource
   absl::Status LoadBranches(std::span<BranchRequest> requests) const override;
   absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const override;
-  bool KeepsLoaded() const override { return HasOwnTrie() && store_->HasRoomForNodes(); }
+  bool KeepsLoaded() const override;
   void CountLinked(size_t bytes) const override;
 
   // Rows by hashed keys. nullopt: no such row.
@@ -64,8 +67,8 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::Status ScanRows(storage::Table table, BytesView first, BytesView last, const EachRow& each) const;
 
   uint64_t sequence() const { return parts_.sequence; }
-  // The root of the account trie; kUnknown when it is to be loaded.
-  TrieRoot AccountRoot() const;
+  // The root of the account trie.
+  absl::StatusOr<TrieRoot> AccountRoot() const;
 
  private:
   // What the index says of a row at this view; nullopt when that is what the table has.
@@ -78,7 +81,7 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::Status LoadFromRow(BranchRequest& request, BytesView row_key, const storage::Value& row) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::StatusOr<bool> IsInTrie(const Hash& account) const;
-  bool HasOwnTrie() const { return parts_.history == nullptr && parts_.trie->sequence == parts_.sequence; }
+  bool HasOwnTrie() const { return parts_.old_trie == nullptr; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
 
   const std::shared_ptr<StateStore> store_;

@@ -22,8 +22,8 @@ class ProofWalker {
   absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
                      std::vector<Bytes>& out);
 
-  // The root of an account's storage trie, from memory when its handle is there.
-  TrieRoot StorageRoot(const Hash& account, const Account& value);
+  // The root of an account's storage trie, from memory when its handle is there. `accounts` is the account trie's.
+  static TrieRoot StorageRoot(const TrieRoot& accounts, const Hash& account, const Account& value);
 
  private:
   // A node on the way. What is below one that only this call has is also only this call's.
@@ -145,12 +145,10 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
   }
 }
 
-TrieRoot ProofWalker::StorageRoot(const Hash& account, const Account& value) {
+TrieRoot ProofWalker::StorageRoot(const TrieRoot& accounts, const Hash& account, const Account& value) {
   if (value.storage_root == kEmptyRoot) return {};
-  const TrieRoot root = view_.AccountRoot();
-  if (root.kind == TrieRoot::Kind::kUnknown) return {TrieRoot::Kind::kUnknown};
   bool known = false;
-  const BranchNode* node = FindInMemory(root, &account, NibblePath{}, known);
+  const BranchNode* node = FindInMemory(accounts, &account, NibblePath{}, known);
   if (node != nullptr) return {TrieRoot::Kind::kBranch, const_cast<BranchNode*>(node), nullptr};
   return {known ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kUnknown};
 }
@@ -181,12 +179,14 @@ absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::spa
   if (!account.ok()) return account.status();
   if (account->has_value()) proof.account = **account;
   ProofWalker walker(*this);
+  absl::StatusOr<TrieRoot> root = AccountRoot();
+  if (!root.ok()) return root.status();
   const std::optional<Bytes> leaf = LeafValueOf(*account);
-  if (absl::Status s = walker.Prove(nullptr, AccountRoot(), key, PointerTo(leaf), proof.proof); !s.ok()) return s;
+  if (absl::Status s = walker.Prove(nullptr, *root, key, PointerTo(leaf), proof.proof); !s.ok()) return s;
   if (slots.empty()) return proof;
   absl::StatusOr<std::vector<U256>> values = GetStorage(address, slots);
   if (!values.ok()) return values.status();
-  const TrieRoot storage = walker.StorageRoot(key, proof.account);
+  const TrieRoot storage = ProofWalker::StorageRoot(*root, key, proof.account);
   for (size_t i = 0; i < slots.size(); ++i) {
     StorageProof& entry = proof.storage.emplace_back(StorageProof{slots[i], (*values)[i], {}});
     const std::optional<Bytes> value = LeafValueOf(entry.value);
@@ -198,6 +198,8 @@ absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::spa
 
 absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSpec> targets) const {
   MultiProof result;
+  absl::StatusOr<TrieRoot> root = AccountRoot();
+  if (!root.ok()) return root.status();
   ProofWalker walker(*this);
   absl::flat_hash_set<Bytes> seen;
   const auto add = [&](std::vector<Bytes>& nodes) {
@@ -214,7 +216,7 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     if (!account.ok()) return account.status();
     entry.account = *account;
     const std::optional<Bytes> leaf = LeafValueOf(*account);
-    absl::Status s = walker.Prove(nullptr, AccountRoot(), Keccak256(target.address.view()), PointerTo(leaf), nodes);
+    absl::Status s = walker.Prove(nullptr, *root, Keccak256(target.address.view()), PointerTo(leaf), nodes);
     if (!s.ok()) return s;
     add(nodes);
   }
@@ -225,7 +227,7 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     entry.values = *std::move(values);
     if (!entry.account) continue;
     const Hash key = Keccak256(targets[i].address.view());
-    const TrieRoot storage = walker.StorageRoot(key, *entry.account);
+    const TrieRoot storage = ProofWalker::StorageRoot(*root, key, *entry.account);
     for (size_t slot = 0; slot < targets[i].slots.size(); ++slot) {
       const std::optional<Bytes> value = LeafValueOf(entry.values[slot]);
       absl::Status s = walker.Prove(&key, storage, Keccak256(targets[i].slots[slot].view()), PointerTo(value), nodes);
