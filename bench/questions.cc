@@ -151,7 +151,8 @@ absl::Status MeasureRoots(const Questions& ask) {
 
 absl::Status MeasureReaderBesideBlocks(const Questions& ask, const std::function<absl::StatusOr<double>()>& apply) {
   if (ask.options.beside_blocks == 0 || ask.options.reads == 0) return absl::OkStatus();
-  const absl::StatusOr<Throughput> idle = ReadPass(ask, std::max<uint64_t>(1, ask.options.reads / 4));
+  const uint64_t reads = std::max<uint64_t>(1, ask.options.reads / 4);
+  const absl::StatusOr<Throughput> idle = ReadPass(ask, reads);
   if (!idle.ok()) return idle.status();
   std::atomic<bool> done = false;
   Latencies times;
@@ -160,8 +161,10 @@ absl::Status MeasureReaderBesideBlocks(const Questions& ask, const std::function
   absl::Status apply_status;
   {
     std::jthread reader([&] {
+      // The same questions as alone, over and over.
       Rng rng(kReadSeed);
-      while (!done.load(std::memory_order_relaxed) && read_status.ok()) {
+      for (uint64_t i = 0; !done.load(std::memory_order_relaxed) && read_status.ok(); ++i) {
+        if (i % reads == 0) rng = Rng(kReadSeed);
         const uint64_t draw = rng.Next();
         const Stopwatch one;
         read_status = ask.target.Read(ask.workload.Target(draw), ask.workload.TargetSlot(draw));
