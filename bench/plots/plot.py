@@ -9,11 +9,15 @@ target and durability. Writes into DIR (the current folder):
     percentiles.svg  the part of the blocks that took at most so long
     rates.svg        updates, reads and proofs a second
     sizes.svg        disk and memory
+    readers.svg      the time of a read alone and beside blocks that are applied without pause
+With --against updates or --against accounts, the records are one curve instead, and only growth.svg is written: the time
+of a block against the size of the block or of the state.
 """
 import argparse
 import json
 import math
 import os
+import re
 import sys
 from xml.sax.saxutils import escape
 
@@ -136,6 +140,38 @@ def draw_bars(title, unit, labels, records, figures):
     return svg
 
 
+def draw_growth(title, x_text, points):
+    """Percentiles of a block's time over the x of each (x, record), both axes in powers of ten."""
+    svg = Svg(title)
+    figures = (('block_p50_ms', 'p50'), ('block_p90_ms', 'p90'), ('block_p99_ms', 'p99'))
+    points = sorted(points, key=lambda point: point[0])
+    axis = LogAxis([record[key] for _, record in points for key, _ in figures])
+    axis.draw(svg, 'ms')
+    draw_legend(svg, [name for _, name in figures])
+    low, high = math.log10(points[0][0]), math.log10(points[-1][0])
+
+    def x_of(value):
+        return LEFT + 20 + (math.log10(value) - low) / max(high - low, 1e-9) * (WIDTH - LEFT - RIGHT - 60)
+
+    for x, _ in points:
+        svg.line(x_of(x), TOP, x_of(x), HEIGHT - BOTTOM)
+        svg.text(x_of(x), HEIGHT - BOTTOM + 18, readable(x), anchor='middle')
+    for n, (key, _) in enumerate(figures):
+        svg.path([(x_of(x), axis.y(record[key])) for x, record in points], COLOURS[n])
+        for x, record in points:
+            svg.text(x_of(x) + 4, axis.y(record[key]) - 4, readable(record[key]), size=9, colour=COLOURS[n])
+    svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 15, x_text, anchor='middle')
+    return svg
+
+
+def sizes_of(record):
+    """Accounts of the state and updates of a block, as the record's workload says."""
+    found = re.match(r'(\d+) accounts, \d+ blocks of (\d+) updates', record['workload'])
+    if found is None:
+        sys.exit(f'plot.py: the workload "{record["workload"]}" has no accounts to draw against')
+    return {'accounts': int(found[1]), 'updates': int(found[2])}
+
+
 def name_of(record):
     words = [record.get('target', '?')]
     if 'durability' in record:
@@ -155,6 +191,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='.')
     parser.add_argument('--label', action='append', default=[])
+    parser.add_argument('--against', choices=('updates', 'accounts'))
     parser.add_argument('record', nargs='+')
     arguments = parser.parse_args()
     records = load(arguments.record)
@@ -163,6 +200,13 @@ def main():
     labels = arguments.label[:len(records)] + [name_of(record) for record in records[len(arguments.label):]]
     os.makedirs(arguments.out, exist_ok=True)
 
+    if arguments.against:
+        x_text = {'updates': 'updates in a block', 'accounts': 'accounts in the state'}[arguments.against]
+        points = [(sizes_of(record)[arguments.against], record) for record in records]
+        draw_growth(f'Time of a block against {x_text}', x_text, points).write(os.path.join(arguments.out, 'growth.svg'))
+        print(f'1 plot of {len(records)} records in {arguments.out}')
+        return
+
     series = [record.get('block_ms', []) for record in records]
     plots = {
         'blocks.svg': draw_lines('Time of each block', 'blocks', labels, series, lambda i, count: i / count),
@@ -170,6 +214,9 @@ def main():
         'rates.svg': draw_bars('How many a second', '/s', labels, records, [
             ('updates_per_s', 'updates'), ('read_cold_per_s', 'reads, cold'), ('read_warm_per_s', 'reads, warm'),
             ('proof_cold_per_s', 'proofs, cold'), ('proof_warm_per_s', 'proofs, warm')]),
+        'readers.svg': draw_bars('Time of a read', 'us', labels, records, [
+            ('read_warm_p50_us', 'p50 alone'), ('reader_idle_p99_us', 'p99 alone'),
+            ('reader_beside_p99_us', 'p99 beside blocks'), ('reader_beside_p999_us', 'p99.9 beside blocks')]),
         'sizes.svg': draw_bars('Disk and memory', 'MB', labels, records, [('disk_mb', 'disk'), ('peak_mb', 'peak memory')]),
     }
     for name, svg in plots.items():
