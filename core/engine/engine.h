@@ -45,7 +45,7 @@ struct EngineOptions {
   uint64_t queue_bytes = 128u << 20;                 // unflushed changes; Apply waits when it is full
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
-  uint64_t log_segment_bytes = 16u << 20;
+  uint64_t log_segment_bytes = 8u << 20;
   int worker_threads = 0;  // 0: one a core
 
   // Called from the engine's threads for what an operator should know; must not call back into the engine.
