@@ -16,13 +16,13 @@ constexpr RowBlob kAbsentBlob{RowBlob::kAbsent};
 
 uint64_t HashKey(uint8_t table, std::string_view key) { return XXH3_64bits_withSeed(key.data(), key.size(), table); }
 
-void FreeBlob(void* blob) { RowBlob::Free(static_cast<const RowBlob*>(blob)); }
-void FreeMemory(void* memory) { ::operator delete(memory); }
+void FreeBlob(void* blob, size_t bytes) { RowBlob::FreeSized(static_cast<const RowBlob*>(blob), bytes); }
+void FreeMemory(void* memory, size_t bytes) { ::operator delete(memory, bytes); }
 
 }  // namespace
 
 EpochDomain::~EpochDomain() {
-  for (const Retired& r : retired_) r.deleter(r.object);
+  for (const Retired& r : retired_) r.deleter(r.object, r.bytes);
 }
 
 uint64_t EpochDomain::Pin() {
@@ -57,21 +57,21 @@ void EpochDomain::Collect() {
     retired_.pop_front();
     --sealed_;
     retired_bytes_.fetch_sub(r.bytes, std::memory_order_relaxed);
-    r.deleter(r.object);
+    r.deleter(r.object, r.bytes);
   }
 }
 
 const RowBlob* RowBlob::Make(std::optional<std::string_view> value) {
   if (!value.has_value()) return &kAbsentBlob;
-  void* memory = ::operator new(sizeof(RowBlob) + value->size());
+  void* memory = ::operator new(InMemory(sizeof(RowBlob) + value->size()));
   auto* blob = new (memory) RowBlob{static_cast<uint32_t>(value->size())};
   std::memcpy(blob + 1, value->data(), value->size());
   return blob;
 }
 
-void RowBlob::Free(const RowBlob* blob) {
+void RowBlob::FreeSized(const RowBlob* blob, size_t bytes) {
   if (blob == nullptr || blob == &kAbsentBlob) return;
-  ::operator delete(const_cast<RowBlob*>(blob));
+  ::operator delete(const_cast<RowBlob*>(blob), bytes);
 }
 
 VersionIndex::VersionIndex(EpochDomain& epochs, size_t expected_rows) : epochs_(epochs) {
@@ -166,7 +166,7 @@ VersionIndex::Entry* VersionIndex::FindOrMake(uint8_t table, std::string_view ke
     }
   }
   made = true;
-  auto* entry = new (::operator new(sizeof(Entry) + key.size())) Entry;
+  auto* entry = new (::operator new(InMemory(sizeof(Entry) + key.size()))) Entry;
   std::memcpy(static_cast<void*>(entry + 1), key.data(), key.size());
   entry->hash_ = static_cast<uint32_t>(hash >> 32);
   entry->key_size_ = static_cast<uint8_t>(key.size());

@@ -25,7 +25,8 @@ namespace mptd::storage {
 // made once a view, not once a read. Retire and Collect belong to the one thread that takes things out.
 class EpochDomain {
  public:
-  using Deleter = void (*)(void*);
+  // Gets what Retire got: an allocator frees sooner what it is told the size of.
+  using Deleter = void (*)(void* object, size_t bytes);
 
   EpochDomain() = default;
   EpochDomain(const EpochDomain&) = delete;
@@ -85,7 +86,9 @@ struct RowBlob {
 
   static constexpr uint32_t kAbsent = UINT32_MAX;
   static const RowBlob* Make(std::optional<std::string_view> value);
-  static void Free(const RowBlob* blob);
+  static void Free(const RowBlob* blob) { FreeSized(blob, blob == nullptr ? 0 : blob->bytes()); }
+  // `bytes` as the blob says of itself; it need not be looked at then.
+  static void FreeSized(const RowBlob* blob, size_t bytes);
 };
 
 // What one transition replaced.

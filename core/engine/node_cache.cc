@@ -3,8 +3,13 @@
 namespace mptd {
 namespace {
 
-void FreeNode(void* node) { BranchNode::Free(static_cast<BranchNode*>(node)); }
-void FreeLeaf(void* leaf) { delete static_cast<LeafNode*>(leaf); }
+void FreeNode(void* node, size_t bytes) { BranchNode::FreeSized(static_cast<BranchNode*>(node), bytes); }
+void FreeLeaf(void* leaf, size_t) { delete static_cast<LeafNode*>(leaf); }
+
+void FreeTrie(BranchNode* root, bool account_trie) {
+  ForEachInMemory(
+      root, account_trie, [](BranchNode* node) { BranchNode::Free(node); }, [](LeafNode* leaf) { delete leaf; });
+}
 
 }  // namespace
 
@@ -101,11 +106,11 @@ void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushe
 void NodeCache::FreeAll(const TrieRoot& root) {
   if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) {
     BranchNode* storage = root.leaf->storage_root.load(std::memory_order_relaxed);
-    if (storage != nullptr && storage != kNoBranch) ForEachInMemory(storage, false, FreeNode, FreeLeaf);
-    FreeLeaf(root.leaf);
+    if (storage != nullptr && storage != kNoBranch) FreeTrie(storage, false);
+    delete root.leaf;
   }
   if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
-  ForEachInMemory(root.node, true, FreeNode, FreeLeaf);
+  FreeTrie(root.node, true);
 }
 
 }  // namespace mptd

@@ -167,7 +167,7 @@ void NodeHistory::Append(std::atomic<Slot>& place, const Item& item) {
 void NodeHistory::RetireList(List* list) {
   bytes_.fetch_sub(list->memory(), std::memory_order_relaxed);
   epochs_.Retire(
-      list, [](void* memory) { ::operator delete(memory); }, list->memory());
+      list, [](void* memory, size_t bytes) { ::operator delete(memory, bytes); }, list->memory());
 }
 
 void NodeHistory::DropItem(const Item& item) {
@@ -208,7 +208,7 @@ void NodeHistory::TrimThrough(uint64_t sequence) {
     // Readers may be looking at its entries.
     auto* kept = new std::shared_ptr<const NodeUndoPage>(std::move(page));
     epochs_.Retire(
-        kept, [](void* pointer) { delete static_cast<std::shared_ptr<const NodeUndoPage>*>(pointer); }, bytes);
+        kept, [](void* pointer, size_t) { delete static_cast<std::shared_ptr<const NodeUndoPage>*>(pointer); }, bytes);
   }
 }
 
@@ -228,7 +228,7 @@ void NodeHistory::Rehash(size_t incoming) {
   bytes_.fetch_add(fresh->memory() - old->memory(), std::memory_order_relaxed);
   table_.store(fresh, std::memory_order_release);
   epochs_.Retire(
-      old, [](void* pointer) { delete static_cast<SlotTable*>(pointer); }, old->memory());
+      old, [](void* pointer, size_t) { delete static_cast<SlotTable*>(pointer); }, old->memory());
 }
 
 }  // namespace mptd

@@ -49,6 +49,6 @@ void BranchNode::Reopen() const {
   }
 }
 
-void BranchNode::Free(BranchNode* node) { ::operator delete(node); }
+void BranchNode::FreeSized(BranchNode* node, size_t bytes) { ::operator delete(node, bytes); }
 
 }  // namespace mptd

@@ -56,7 +56,9 @@ struct BranchNode {
   static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, bool closing);
   // Its own copy for somebody who looks for the children elsewhere; as ToNode would make it.
   static BranchNode* WithoutPointers(const BranchNode& node);
-  static void Free(BranchNode* node);
+  static void Free(BranchNode* node) { FreeSized(node, node->bytes()); }
+  // `bytes` as the node says of itself; it need not be looked at then.
+  static void FreeSized(BranchNode* node, size_t bytes);
 
   int child_count() const { return std::popcount(shape.children); }
   int pointer_count() const { return std::popcount(pointers); }
