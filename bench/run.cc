@@ -104,8 +104,8 @@ void Run::ReportPhases() {
   constexpr Phase kPhases[] = {{"block_queue_ms", "of it behind the block before, p50", &ApplyTimes::queue},
                                {"block_read_ms", "of it hashing keys and reading, p50", &ApplyTimes::read},
                                {"block_tries_ms", "of it tries and hashes, p50", &ApplyTimes::tries},
-                               {"block_log_ms", "of it the change log, p50", &ApplyTimes::log},
-                               {"block_publish_ms", "of it publishing, p50", &ApplyTimes::publish}};
+                               {"block_log_ms", "of it the change log and recording, p50", &ApplyTimes::log},
+                               {"block_publish_ms", "of it showing it, p50", &ApplyTimes::publish}};
   if (phases_.empty()) return;
   for (const Phase& phase : kPhases) {
     Latencies times;

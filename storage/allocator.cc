@@ -1,9 +1,8 @@
 // How the allocator of the programs is set up: huge pages, because a trie's nodes are visited in no order and page
 // tables of small pages do not fit into the processor's caches; and a thread of its own to give memory back, because
-// that interrupts all cores, after a second: a flush takes and frees tens of megabytes. MALLOC_CONF in the environment
-// has the last word.
+// that interrupts all cores. MALLOC_CONF in the environment has the last word.
 extern "C" {
 // Read by jemalloc when it starts.
 extern const char* malloc_conf;
-const char* malloc_conf = "thp:always,background_thread:true,dirty_decay_ms:1000";
+const char* malloc_conf = "thp:always,background_thread:true";
 }

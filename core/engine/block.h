@@ -66,8 +66,8 @@ struct ApplyTimes {
   absl::Duration queue;    // until the writer had done with what came before
   absl::Duration read;     // hashing keys, reading what the block changes
   absl::Duration tries;    // the new branches and their hashes
-  absl::Duration log;      // appending to the change log, and in `sync` mode making it durable
-  absl::Duration publish;  // making it visible
+  absl::Duration log;      // appending to the change log; recording, in `sync` mode while the log becomes durable
+  absl::Duration publish;  // showing it to readers
 };
 
 struct ApplyResult {

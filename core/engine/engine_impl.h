@@ -96,6 +96,7 @@ class EngineImpl final : public StateEngine {
   // the committed ones all at once.
   PublishedTransition Commit(Step step);
   void Publish(std::vector<PublishedTransition> committed);
+  void Strand(const PublishedTransition& committed);
   std::shared_ptr<const TransitionRows> RecordRows(const Transition& transition, uint64_t sequence);
   void AdvanceWindow(const PublishedTransition& step, BlockWindow& window, BlockWindow& unserved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);

@@ -229,7 +229,7 @@ absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& b
                                    uint64_t sequence, Step& step) {
   Lap lap;
   absl::StatusOr<std::unique_ptr<Transition>> transition =
-      FlattenChanges(parent, block.changes, RulesOf(block), TrieUpdate::Purpose::kPublish);
+      FlattenChanges(parent, block.changes, RulesOf(block), TrieUpdate::Purpose::kPublish, pool_.get());
   if (!transition.ok()) return transition.status();
   step.times.read = lap.Take();
   step.transition = *std::move(transition);
@@ -280,18 +280,31 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   step.change_row = EncodeLogBlock(block, step.transition->state_root, encoded);
   absl::StatusOr<uint64_t> lsn = AppendToLog(step.change_row);
   if (!lsn.ok()) return lsn.status();
-  if (options_.durability == Durability::kSync) {
-    if (absl::Status s = SyncLog(); !s.ok()) return s;
-  }
   ApplyResult counts;
   counts.times = step.times;
-  counts.times.log = lap.Take();
   counts.accounts_changed = step.transition->accounts.size();
   counts.slots_changed = step.transition->slots_changed;
   counts.nodes_hashed = step.transition->trie.nodes_hashed;
   const BlockInfo applied = step.record->block;
   std::vector<PublishedTransition> committed;
-  committed.push_back(Commit(std::move(step)));
+  if (options_.durability == Durability::kSync) {
+    // Recorded while the disk is at it; nobody is shown anything before both are done.
+    absl::Status synced;
+    pool_->Run(2, [&](int part) {
+      if (part == 0) {
+        committed.push_back(Commit(std::move(step)));
+      } else {
+        synced = SyncLog();
+      }
+    });
+    if (!synced.ok()) {
+      Strand(committed.back());
+      return synced;
+    }
+  } else {
+    committed.push_back(Commit(std::move(step)));
+  }
+  counts.times.log = lap.Take();
   Publish(std::move(committed));
   ApplyResult result = ResultOf(applied);
   result.accounts_changed = counts.accounts_changed;
@@ -302,6 +315,12 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   return result;
 }
 
+// A step that was recorded and will not be published: its trie has taken over the nodes, though nobody is shown it.
+void EngineImpl::Strand(const PublishedTransition& committed) {
+  absl::MutexLock lock(&store_->mutex);
+  store_->tries.push_back(committed.trie);
+}
+
 // Rolls back to `parent` and applies, as one record of the log and one publication.
 absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& block, const ChangeDigest& digest,
                                                          BytesView encoded, const BlockInfo& parent) {
@@ -309,7 +328,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   absl::StatusOr<ViewPtr> view = FindView(parent.number);
   if (!view.ok()) return view.status();
   absl::StatusOr<std::unique_ptr<Transition>> trial =
-      FlattenChanges(**view, block.changes, RulesOf(block), TrieUpdate::Purpose::kTry);
+      FlattenChanges(**view, block.changes, RulesOf(block), TrieUpdate::Purpose::kTry, nullptr);
   if (!trial.ok()) return DamageFound(trial.status());
   if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok())
     return DamageFound(s);
@@ -345,10 +364,8 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   absl::Status status = MakeBlock(*between, block, digest, 2 * next + 1, forward);
   between.reset();
   if (!status.ok() || forward.transition->state_root != root) {
-    // The record is in the log: a restart will try it again from what is on disk. Until then the trie in memory is the
-    // one in between, though nobody is shown it.
-    absl::MutexLock lock(&store_->mutex);
-    store_->tries.push_back(committed.back().trie);
+    // The record is in the log: a restart will try it again from what is on disk.
+    Strand(committed.back());
     BecomeReadOnly(absl::StrCat("a reorganisation to block ", block.number, " failed half way: ", status.message()),
                    EngineEvent::Kind::kCorruption);
     return ReadOnlyError();

@@ -64,14 +64,14 @@ absl::StatusOr<std::vector<Keyed>> SortByKey(std::span<const AccountChange> chan
   return keyed;
 }
 
-absl::Status ReadAccounts(const ViewImpl& view, TrieUpdate::Purpose purpose, Transition& transition) {
+absl::Status ReadAccounts(const ViewImpl& view, TrieUpdate::Purpose purpose, WorkerPool* pool, Transition& transition) {
   std::vector<BytesView> keys;
   keys.reserve(transition.accounts.size());
   for (const FlatAccount& account : transition.accounts) keys.push_back(account.key.view());
   std::vector<std::optional<Bytes>> rows(keys.size());
   std::vector<const storage::VersionIndex::Entry*> entries(keys.size());
   auto* const places = purpose == TrieUpdate::Purpose::kPublish ? &entries : nullptr;
-  if (absl::Status s = view.RowsAt(Table::kAccounts, keys, rows, places); !s.ok()) return s;
+  if (absl::Status s = view.RowsAt(Table::kAccounts, keys, rows, places, pool); !s.ok()) return s;
   for (size_t i = 0; i < rows.size(); ++i) {
     transition.accounts[i].entry = entries[i];
     if (!rows[i]) continue;
@@ -109,7 +109,8 @@ absl::Status TakeSlots(const AccountChange& change, size_t index, FlatAccount& a
 }
 
 // The old values of the slots that the block sets, for all accounts together.
-absl::Status ReadSlots(const ViewImpl& view, TrieUpdate::Purpose purpose, std::span<FlatAccount*> accounts) {
+absl::Status ReadSlots(const ViewImpl& view, TrieUpdate::Purpose purpose, WorkerPool* pool,
+                       std::span<FlatAccount*> accounts) {
   std::vector<Bytes> keys;
   for (const FlatAccount* account : accounts) {
     for (const FlatSlot& slot : account->slots) keys.push_back(Bytes(account->key.view()) + Bytes(slot.key.view()));
@@ -118,7 +119,7 @@ absl::Status ReadSlots(const ViewImpl& view, TrieUpdate::Purpose purpose, std::s
   std::vector<std::optional<Bytes>> rows(keys.size());
   std::vector<const storage::VersionIndex::Entry*> entries(keys.size());
   auto* const places = purpose == TrieUpdate::Purpose::kPublish ? &entries : nullptr;
-  if (absl::Status s = view.RowsAt(Table::kSlots, views, rows, places); !s.ok()) return s;
+  if (absl::Status s = view.RowsAt(Table::kSlots, views, rows, places, pool); !s.ok()) return s;
   size_t next = 0;
   for (FlatAccount* account : accounts) {
     for (FlatSlot& slot : account->slots) {
@@ -199,7 +200,8 @@ absl::Status AddNewCode(const ViewImpl& view, std::span<const AccountChange> cha
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view, std::span<const AccountChange> changes,
-                                                           const TransitionRules& rules, TrieUpdate::Purpose purpose) {
+                                                           const TransitionRules& rules, TrieUpdate::Purpose purpose,
+                                                           WorkerPool* pool) {
   absl::StatusOr<std::vector<Keyed>> keyed = SortByKey(changes, rules);
   if (!keyed.ok()) return keyed.status();
   auto transition = std::make_unique<Transition>();
@@ -210,7 +212,7 @@ absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view,
     if (changes[(*keyed)[i].index].slots.empty()) continue;
     if (absl::Status s = TakeSlots(changes[(*keyed)[i].index], (*keyed)[i].index, account); !s.ok()) return s;
   }
-  if (absl::Status s = ReadAccounts(view, purpose, *transition); !s.ok()) return s;
+  if (absl::Status s = ReadAccounts(view, purpose, pool, *transition); !s.ok()) return s;
 
   std::vector<FlatAccount*> with_slots;
   for (size_t i = 0; i < keyed->size(); ++i) {
@@ -225,7 +227,7 @@ absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view,
       with_slots.push_back(&account);
     }
   }
-  if (absl::Status s = ReadSlots(view, purpose, with_slots); !s.ok()) return s;
+  if (absl::Status s = ReadSlots(view, purpose, pool, with_slots); !s.ok()) return s;
   if (absl::Status s = AddNewCode(view, changes, *keyed, *transition); !s.ok()) return s;
 
   for (FlatAccount& account : transition->accounts) {

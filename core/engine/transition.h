@@ -47,10 +47,12 @@ struct TransitionRules {
   uint64_t max_slots_per_account = 0;  // 0: no limit
 };
 
-// What `changes` do to the flat rows; to be published only by the writer, on its newest view. INVALID_ARGUMENT with the
+// What `changes` do to the flat rows; to be published only by the writer, on its newest view. `pool` may be null.
+// INVALID_ARGUMENT with the
 // field's path for a duplicate, a removal that sets something, or more than the rules allow.
 absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view, std::span<const AccountChange> changes,
-                                                           const TransitionRules& rules, TrieUpdate::Purpose purpose);
+                                                           const TransitionRules& rules, TrieUpdate::Purpose purpose,
+                                                           WorkerPool* pool);
 
 // Works out the tries and the root from the flat rows. `pool` may be null. What is made to be published belongs to
 // the writer, on its newest view.

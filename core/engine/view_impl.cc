@@ -143,8 +143,29 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key)
   return *std::move(row);
 }
 
+absl::Status ViewImpl::ReadTable(Table table, std::span<const std::string_view> keys, std::span<storage::Value> values,
+                                 WorkerPool* pool) const {
+  // Below this many, waking a thread costs more than it saves.
+  constexpr size_t kShareFrom = 64;
+  if (pool == nullptr || pool->threads() == 1 || keys.size() < kShareFrom) {
+    return store_->kv->MultiGet(table, keys, values, true);
+  }
+  const auto parts = static_cast<size_t>(pool->threads());
+  std::vector<absl::Status> statuses(parts);
+  pool->Run(pool->threads(), [&](int i) {
+    const auto part = static_cast<size_t>(i);
+    const size_t begin = keys.size() * part / parts;
+    const size_t count = keys.size() * (part + 1) / parts - begin;
+    statuses[part] = store_->kv->MultiGet(table, keys.subspan(begin, count), values.subspan(begin, count), true);
+  });
+  for (const absl::Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std::span<std::optional<Bytes>> rows,
-                              std::vector<const VersionIndex::Entry*>* entries) const {
+                              std::vector<const VersionIndex::Entry*>* entries, WorkerPool* pool) const {
   if (parts_.history != nullptr) {
     for (size_t i = 0; i < keys.size(); ++i) {
       absl::StatusOr<std::optional<Bytes>> row = RowAt(table, keys[i]);
@@ -169,7 +190,7 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
   if (missing.empty()) return absl::OkStatus();
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   std::vector<storage::Value> values(missing.size());
-  if (absl::Status s = store_->kv->MultiGet(table, missing, values, true); !s.ok()) return s;
+  if (absl::Status s = ReadTable(table, missing, values, pool); !s.ok()) return s;
   for (size_t i = 0; i < missing.size(); ++i) {
     if (auto known = IndexedRow(table, missing[i])) {
       rows[places[i]] = *std::move(known);

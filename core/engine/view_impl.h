@@ -13,6 +13,7 @@
 #include "core/engine/history_reader.h"
 #include "core/engine/state_store.h"
 #include "core/engine/state_view.h"
+#include "core/engine/worker_pool.h"
 #include "core/trie/branch_record.h"
 
 namespace mptd {
@@ -58,9 +59,10 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;
   // rows[i] is the row at keys[i]; keys ascending. The writer asks for `entries`: entries[i] is the row's place in the
   // index of rows or null, and stays there until the writer's next housekeeping. What others have to read from the
-  // tables is offered to the index.
+  // tables is offered to the index. Threads of `pool`, where given, share in reading the tables.
   absl::Status RowsAt(storage::Table table, std::span<const BytesView> keys, std::span<std::optional<Bytes>> rows,
-                      std::vector<const storage::VersionIndex::Entry*>* entries = nullptr) const;
+                      std::vector<const storage::VersionIndex::Entry*>* entries = nullptr,
+                      WorkerPool* pool = nullptr) const;
 
   // Calls `each` for rows of this state with first <= key <= last in order, until it returns false.
   using EachRow = std::function<bool(BytesView key, BytesView value)>;
@@ -79,6 +81,8 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, OwnedBranch now) const;
   absl::StatusOr<bool> LoadFromMemory(BranchRequest& request, BytesView row_key) const;
   absl::Status LoadFromRow(BranchRequest& request, BytesView row_key, const storage::Value& row) const;
+  absl::Status ReadTable(storage::Table table, std::span<const std::string_view> keys, std::span<storage::Value> values,
+                         WorkerPool* pool) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::StatusOr<bool> IsInTrie(const Hash& account) const;
   bool HasOwnTrie() const { return parts_.old_trie == nullptr; }
