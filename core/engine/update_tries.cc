@@ -65,6 +65,7 @@ void Part::AddStorageJob(size_t index) {
   TrieJob& job = jobs_.emplace_back();
   job.account = &account.key;
   job.ops = storage.ops;
+  job.owner = &ops_[index];
   if (account.before && account.before->storage_root != kEmptyRoot) {
     BranchNode* root = ops_[index].leaf == nullptr ? nullptr : ops_[index].leaf->storage_root.load();
     if (root == kNoBranch) {

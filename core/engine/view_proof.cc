@@ -22,8 +22,17 @@ class ProofWalker {
   absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
                      std::vector<Bytes>& out);
 
-  // The root of an account's storage trie, from memory when its handle is there. `accounts` is the account trie's.
-  static TrieRoot StorageRoot(const TrieRoot& accounts, const Hash& account, const Account& value);
+  // Where the last Prove found the key's leaf.
+  struct LeafPlace {
+    const LeafNode* handle = nullptr;    // when there is one
+    const BranchNode* parent = nullptr;  // when one could be linked
+    int nibble = 0;
+  };
+  const LeafPlace& leaf_place() const { return leaf_place_; }
+
+  // The root of the storage trie of an account that is there, by the handle of its leaf; a new one is linked where it
+  // can be.
+  absl::StatusOr<TrieRoot> StorageRoot(const LeafPlace& leaf, const Hash& account, const Account& value);
 
  private:
   // A node on the way. What is below one that only this call has is also only this call's.
@@ -41,6 +50,7 @@ class ProofWalker {
                        const Bytes* value, std::vector<Bytes>& out);
 
   const ViewImpl& view_;
+  LeafPlace leaf_place_;
   absl::flat_hash_map<Bytes, OwnedBranch> loaded_;
 };
 
@@ -101,6 +111,7 @@ absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, c
 
 absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
                                 std::vector<Bytes>& out) {
+  leaf_place_ = {};
   if (root.kind == TrieRoot::Kind::kEmpty) return absl::OkStatus();
   NibblePath path;
   Place place{root.node, true};
@@ -109,7 +120,10 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
     if (!loaded.ok()) return loaded.status();
     place = {*loaded, false};
   }
-  if (place.node == nullptr) return AddLeaf(account, path, root.leaf, key, value, out);
+  if (place.node == nullptr) {
+    leaf_place_.handle = root.leaf;
+    return AddLeaf(account, path, root.leaf, key, value, out);
+  }
   while (true) {
     const BranchNode* node = place.node;
     Bytes branch;
@@ -136,6 +150,9 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
     path.Push(nibble);
     if (!node->is_branch(nibble)) {
       const LeafNode* handle = node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr;
+      if (value != nullptr) {
+        leaf_place_ = {handle, place.shared && node->has_pointer(nibble) ? node : nullptr, nibble};
+      }
       return AddLeaf(account, path, handle, key, value, out);
     }
     absl::StatusOr<Place> child = Child(account, place, path);
@@ -145,12 +162,27 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
   }
 }
 
-TrieRoot ProofWalker::StorageRoot(const TrieRoot& accounts, const Hash& account, const Account& value) {
-  if (value.storage_root == kEmptyRoot) return {};
-  bool known = false;
-  const BranchNode* node = FindInMemory(accounts, &account, NibblePath{}, known);
-  if (node != nullptr) return {TrieRoot::Kind::kBranch, const_cast<BranchNode*>(node), nullptr};
-  return {known ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kUnknown};
+absl::StatusOr<TrieRoot> ProofWalker::StorageRoot(const LeafPlace& leaf, const Hash& account, const Account& value) {
+  if (value.storage_root == kEmptyRoot) return TrieRoot{};
+  const auto root_of = [](const LeafNode& handle) {
+    BranchNode* root = handle.storage_root.load(std::memory_order_acquire);
+    if (root == kNoBranch) return TrieRoot{TrieRoot::Kind::kLeaf};
+    return TrieRoot{root == nullptr ? TrieRoot::Kind::kUnknown : TrieRoot::Kind::kBranch, root};
+  };
+  if (leaf.handle != nullptr) return root_of(*leaf.handle);
+  if (leaf.parent == nullptr || !view_.KeepsLoaded()) return TrieRoot{TrieRoot::Kind::kUnknown};
+  TrieSource::BranchRequest request{&account, NibblePath{}, nullptr};
+  if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
+  OwnedBranch root(request.node);
+  auto handle = std::make_unique<LeafNode>(account, root == nullptr ? kNoBranch : root.get());
+  LeafNode* linked = leaf.parent->Link(leaf.nibble, handle.get());
+  if (linked == nullptr) return TrieRoot{TrieRoot::Kind::kUnknown};
+  if (linked == handle.get()) {
+    view_.CountLinked(sizeof(LeafNode) + (root == nullptr ? 0 : root->bytes()));
+    (void)handle.release();
+    (void)root.release();
+  }
+  return root_of(*linked);
 }
 
 std::optional<Bytes> LeafValueOf(const std::optional<Account>& account) {
@@ -186,11 +218,12 @@ absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::spa
   if (slots.empty()) return proof;
   absl::StatusOr<std::vector<U256>> values = GetStorage(address, slots);
   if (!values.ok()) return values.status();
-  const TrieRoot storage = ProofWalker::StorageRoot(*root, key, proof.account);
+  absl::StatusOr<TrieRoot> storage = walker.StorageRoot(walker.leaf_place(), key, proof.account);
+  if (!storage.ok()) return storage.status();
   for (size_t i = 0; i < slots.size(); ++i) {
     StorageProof& entry = proof.storage.emplace_back(StorageProof{slots[i], (*values)[i], {}});
     const std::optional<Bytes> value = LeafValueOf(entry.value);
-    absl::Status s = walker.Prove(&key, storage, Keccak256(slots[i].view()), PointerTo(value), entry.proof);
+    absl::Status s = walker.Prove(&key, *storage, Keccak256(slots[i].view()), PointerTo(value), entry.proof);
     if (!s.ok()) return s;
   }
   return proof;
@@ -209,6 +242,7 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     nodes.clear();
   };
   std::vector<Bytes> nodes;
+  std::vector<ProofWalker::LeafPlace> leaves;
   for (const ProofTargetSpec& target : targets) {
     MultiProof::Entry& entry = result.entries.emplace_back();
     entry.address = target.address;
@@ -218,6 +252,7 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     const std::optional<Bytes> leaf = LeafValueOf(*account);
     absl::Status s = walker.Prove(nullptr, *root, Keccak256(target.address.view()), PointerTo(leaf), nodes);
     if (!s.ok()) return s;
+    leaves.push_back(walker.leaf_place());
     add(nodes);
   }
   for (size_t i = 0; i < targets.size(); ++i) {
@@ -227,10 +262,11 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     entry.values = *std::move(values);
     if (!entry.account) continue;
     const Hash key = Keccak256(targets[i].address.view());
-    const TrieRoot storage = ProofWalker::StorageRoot(*root, key, *entry.account);
+    absl::StatusOr<TrieRoot> storage = walker.StorageRoot(leaves[i], key, *entry.account);
+    if (!storage.ok()) return storage.status();
     for (size_t slot = 0; slot < targets[i].slots.size(); ++slot) {
       const std::optional<Bytes> value = LeafValueOf(entry.values[slot]);
-      absl::Status s = walker.Prove(&key, storage, Keccak256(targets[i].slots[slot].view()), PointerTo(value), nodes);
+      absl::Status s = walker.Prove(&key, *storage, Keccak256(targets[i].slots[slot].view()), PointerTo(value), nodes);
       if (!s.ok()) return s;
       add(nodes);
     }

@@ -30,15 +30,15 @@ BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence, bool c
 }
 
 BranchNode* BranchNode::WithoutPointers(const BranchNode& from) {
-  BranchNode* node = Make(0, from.extension(), from.shape, from.shape.branches);
+  BranchNode* node = Unlinked(from.extension(), from.shape);
   std::memcpy(node->refs(), from.all_refs(), 32 * static_cast<size_t>(from.child_count()));
   return node;
 }
 
-BranchNode* BranchNode::Link(int nibble, BranchNode* child) const {
+void* BranchNode::LinkChild(int nibble, void* child) const {
   void* present = nullptr;
   if (pointer(nibble).compare_exchange_strong(present, child, std::memory_order_acq_rel)) return child;
-  return static_cast<BranchNode*>(Open(present));
+  return Open(present);
 }
 
 void BranchNode::Reopen() const {

@@ -46,7 +46,7 @@ inline void* const kClosed = reinterpret_cast<void*>(uintptr_t{16});
 struct BranchNode {
   uint64_t sequence;  // the transition that made this copy; 0 when it was read from the tables
   BranchShape shape;
-  uint16_t pointers;  // children that have a pointer: all branches, and leaves with a LeafNode
+  uint16_t pointers;  // children that have a pointer: all branches, accounts with storage, other leaves with a LeafNode
   uint8_t extension_size;
   std::atomic<uint8_t> used;  // for the eviction's clock
 
@@ -54,7 +54,11 @@ struct BranchNode {
   static BranchNode* Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers);
   // The same children behind another sequence. With `closing`, the node's own places are closed as they are copied.
   static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, bool closing);
-  // Its own copy for somebody who looks for the children elsewhere; as ToNode would make it.
+  // As a node that was read from its row: the places of children are open.
+  static BranchNode* Unlinked(BytesView extension, BranchShape shape) {
+    return Make(0, extension, shape, shape.branches | shape.storage);
+  }
+  // Its own copy for somebody who looks for the children elsewhere.
   static BranchNode* WithoutPointers(const BranchNode& node);
   static void Free(BranchNode* node) { FreeSized(node, node->bytes()); }
   // `bytes` as the node says of itself; it need not be looked at then.
@@ -82,7 +86,8 @@ struct BranchNode {
   void* child(int nibble) const { return Open(pointer(nibble).load(std::memory_order_acquire)); }
   // Links a child that has been read where there was none. Returns what is there now, which may be another's that came
   // first; null when the place is closed.
-  BranchNode* Link(int nibble, BranchNode* child) const;
+  BranchNode* Link(int nibble, BranchNode* child) const { return static_cast<BranchNode*>(LinkChild(nibble, child)); }
+  LeafNode* Link(int nibble, LeafNode* leaf) const { return static_cast<LeafNode*>(LinkChild(nibble, leaf)); }
   // Closes the place if it is null. Returns what is there.
   void* Close(int nibble) const { return CloseSlot(pointer(nibble)); }
   // Takes back every Close; the writer's, when nothing has come of a change.
@@ -106,6 +111,7 @@ struct BranchNode {
     slot.compare_exchange_strong(present, kClosed, std::memory_order_acq_rel);
     return Open(present);
   }
+  void* LinkChild(int nibble, void* child) const;
   std::atomic<void*>* slots() { return reinterpret_cast<std::atomic<void*>*>(this + 1); }
   uint8_t* refs() { return reinterpret_cast<uint8_t*>(slots() + pointer_count()); }
 };

@@ -122,7 +122,7 @@ BranchValue ToValue(const BranchNode& node) {
 }
 
 BranchNode* ToNode(const BranchValue& value) {
-  BranchNode* node = BranchNode::Make(0, value.extension, value.shape, value.shape.branches);
+  BranchNode* node = BranchNode::Unlinked(value.extension, value.shape);
   ForEachChild(value.shape.children,
                [&](int i) { std::memcpy(node->ref(i), value.refs[static_cast<size_t>(i)].data(), 32); });
   return node;
@@ -155,7 +155,7 @@ absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record) {
   BranchShape shape;
   BytesView extension;
   if (absl::Status s = TakeShape(record, shape, extension); !s.ok()) return s;
-  BranchNode* node = BranchNode::Make(0, extension, shape, shape.branches);
+  BranchNode* node = BranchNode::Unlinked(extension, shape);
   for (int i = 0; i < 16; ++i) {
     if (!node->has(i)) continue;
     if (!TakeRef(record, node->is_embedded(i), node->ref(i))) {

@@ -139,11 +139,11 @@ TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, 
         if (kid.is_branch) branches |= bit;
         if (kid.embedded) embedded |= bit;
         if (kid.storage) storage |= bit;
-        if (kid.is_branch || kid.pointer != nullptr) pointers |= bit;
+        if (kid.is_branch || kid.storage || kid.pointer != nullptr) pointers |= bit;
         break;
       case Child::Kind::kLeaf:
         if (leaves_[kid.index].storage) storage |= bit;
-        if (leaves_[kid.index].node != nullptr) pointers |= bit;
+        if (leaves_[kid.index].storage || leaves_[kid.index].node != nullptr) pointers |= bit;
         break;
       case Child::Kind::kBranch:
         branches |= bit;
@@ -196,7 +196,8 @@ bool TrieUpdate::FitsInto(const BranchNode& node, std::span<const ChangedKid> ch
     if (!node.has(kid.nibble)) return false;
     if (kid.child.kind == Child::Kind::kBranch) return node.is_branch(kid.nibble);
     return kid.child.kind == Child::Kind::kLeaf && !node.is_branch(kid.nibble) &&
-           node.has_pointer(kid.nibble) == (leaves_[kid.child.index].node != nullptr);
+           (node.has_pointer(kid.nibble) ||
+            (leaves_[kid.child.index].node == nullptr && !leaves_[kid.child.index].storage));
   });
 }
 
@@ -219,7 +220,7 @@ TrieUpdate::Child TrieUpdate::CopyBranch(const BranchNode& node, std::span<const
       const PendingLeaf& leaf = leaves_[child.index];
       copy->shape.storage =
           static_cast<uint16_t>(leaf.storage ? copy->shape.storage | bit : copy->shape.storage & ~bit);
-      if (leaf.node != nullptr) copy->pointer(nibble).store(leaf.node, std::memory_order_relaxed);
+      if (node.has_pointer(nibble)) copy->pointer(nibble).store(leaf.node, std::memory_order_relaxed);
     }
     AddTarget(child, child_depth, Target{nullptr, index, nibble});
   }

@@ -61,7 +61,10 @@ struct LeafOp {
   bool has_storage = false;  // of the new account
   bool storage_changed = false;
   BranchNode* storage_root = nullptr;  // the new one, where storage_changed
-  LeafNode* leaf = nullptr;            // found by Prepare: the handle of the present leaf
+  // Found by Prepare: the handle of the present leaf, and where one could be linked.
+  LeafNode* leaf = nullptr;
+  const BranchNode* parent = nullptr;
+  int nibble = 0;
 };
 
 // What is known of a trie's root.
@@ -90,7 +93,8 @@ struct RefOut {
 struct TrieJob {
   const Hash* account = nullptr;
   TrieRoot root;
-  std::span<LeafOp> ops;  // sorted by key, each key once, all of them changing something
+  std::span<LeafOp> ops;          // sorted by key, each key once, all of them changing something
+  const LeafOp* owner = nullptr;  // of a storage trie: its account's, which has been prepared
 
   // The result: `new_root`, and after HashAll its hash.
   TrieRoot new_root;
@@ -228,6 +232,7 @@ class TrieUpdate {
   absl::StatusOr<BranchNode*> Resolve(const Hash* account, const BranchNode* parent, int nibble,
                                       const NibblePath& path);
   BranchNode* Adopt(const BranchNode* parent, int nibble, BranchNode* loaded);
+  void AdoptRoot(TrieJob& job, BranchNode* loaded);
 
   // The recursion. `along` is any key that begins with the path of the position, `depth` its length.
   absl::StatusOr<Child> UpdateBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along, Ops ops,

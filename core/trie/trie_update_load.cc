@@ -45,6 +45,30 @@ BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, BranchNode* 
   return linked;
 }
 
+// The root of a storage trie is linked below its account's leaf.
+void TrieUpdate::AdoptRoot(TrieJob& job, BranchNode* loaded) {
+  job.root.kind = loaded == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
+  job.root.node = loaded;
+  // The writer has closed the place: it makes a new handle for what it changes.
+  const BranchNode* parent = job.owner == nullptr ? nullptr : job.owner->parent;
+  if (parent != nullptr && purpose_ == Purpose::kTry && !private_nodes_.contains(parent) && source_.KeepsLoaded()) {
+    auto leaf = std::make_unique<LeafNode>(*job.account, loaded == nullptr ? kNoBranch : loaded);
+    LeafNode* linked = parent->Link(job.owner->nibble, leaf.get());
+    if (linked == leaf.get()) {
+      source_.CountLinked(sizeof(LeafNode) + (loaded == nullptr ? 0 : loaded->bytes()));
+      (void)leaf.release();
+      return;
+    }
+    BranchNode* present = linked == nullptr ? nullptr : linked->storage_root.load(std::memory_order_acquire);
+    if (present != nullptr && present != kNoBranch) {
+      BranchNode::Free(loaded);
+      job.root.node = present;
+      return;
+    }
+  }
+  if (loaded != nullptr) private_nodes_.insert(loaded);
+}
+
 absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,
                                                 const NibblePath& path) {
   if (BranchNode* child = parent->child_branch(nibble)) return child;
@@ -76,13 +100,10 @@ absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier
   if (!requests.empty()) {
     if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
     for (size_t i = 0; i < requests.size(); ++i) {
-      TrieRoot& root = waiting[i]->root;
-      if (requests[i].node == nullptr && root.kind == TrieRoot::Kind::kBranch) {
+      if (requests[i].node == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
         return MissingBranch(waiting[i]->account, NibblePath{});
       }
-      root.kind = requests[i].node == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
-      root.node = requests[i].node;
-      if (root.node != nullptr) private_nodes_.insert(root.node);
+      AdoptRoot(*waiting[i], requests[i].node);
     }
   }
   for (TrieJob& job : jobs) {
@@ -119,10 +140,13 @@ void TrieUpdate::Descend(const Frontier& at, std::vector<Frontier>& next, std::v
         slots.emplace_back(at.node, nibble);
       }
     } else if (at.node->has_pointer(nibble)) {
-      LeafNode* leaf = at.node->child_leaf(nibble);
-      if (leaf == nullptr) continue;
+      // From here on the writer knows whether there is a handle, as it has to be replaced with the leaf.
+      auto* leaf =
+          static_cast<LeafNode*>(purpose_ == Purpose::kPublish ? at.node->Close(nibble) : at.node->child(nibble));
       for (LeafOp& op : group) {
-        if (*op.key == leaf->key) op.leaf = leaf;
+        op.parent = at.node;
+        op.nibble = nibble;
+        if (leaf != nullptr && *op.key == leaf->key) op.leaf = leaf;
       }
     }
   }

@@ -149,7 +149,7 @@ TEST(BranchRecord, ComesBack) {
     ASSERT_TRUE(node.ok()) << node.status();
     EXPECT_EQ(RecordOf(**node), record);
     EXPECT_EQ((*node)->sequence, 0u);
-    EXPECT_EQ((*node)->pointers, value->shape.branches);
+    EXPECT_EQ((*node)->pointers, value->shape.branches | value->shape.storage);
     EXPECT_EQ(RecordOf(ToValue(**node)), record);
     EXPECT_EQ(RecordOf(*OwnedBranch(ToNode(*value))), record);
     Bytes rlp;
