@@ -22,12 +22,19 @@ struct FlatSlot {
   const storage::VersionIndex::Entry* entry = nullptr;  // where its row was found in memory
 };
 
+// A storage trie that has been worked out.
+struct NewStorage {
+  Hash root;
+  BranchNode* node = nullptr;
+};
+
 // One account that a transition changes. Absent accounts are nullopt.
 struct FlatAccount {
   Hash key;  // hashed address
   std::optional<Account> before;
   std::optional<Account> after;                         // its storage root is worked out from the slots
   std::vector<FlatSlot> slots;                          // sorted by key; only those that change
+  std::optional<NewStorage> storage;                    // where that was done before all else
   const storage::VersionIndex::Entry* entry = nullptr;  // where its row was found in memory
 };
 

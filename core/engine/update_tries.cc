@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/account.h"
+#include "core/engine/large_storage.h"
 #include "core/engine/transition.h"
 #include "core/hex.h"
 #include "core/rlp.h"
@@ -34,34 +35,21 @@ class Part {
   void EncodeAccounts();
 
  private:
-  struct Storage {
-    std::vector<LeafOp> ops;
-    std::vector<Bytes> values;
-  };
-
   void AddStorageJob(size_t index);
+  void TakeStorage(size_t index, const Hash& root, BranchNode* node);
 
   const std::span<FlatAccount> accounts_;
   std::vector<LeafOp> ops_;
   std::vector<Bytes> values_;
   TrieUpdate update_;
-  std::deque<Storage> storage_;
+  std::deque<StorageOps> storage_;
   std::vector<TrieJob> jobs_;
   std::vector<size_t> job_accounts_;
 };
 
 void Part::AddStorageJob(size_t index) {
   FlatAccount& account = accounts_[index];
-  Storage& storage = storage_.emplace_back();
-  storage.ops.resize(account.slots.size());
-  storage.values.resize(account.slots.size());
-  for (size_t i = 0; i < account.slots.size(); ++i) {
-    const FlatSlot& slot = account.slots[i];
-    if (!slot.after.IsZero()) rlp::AppendString(storage.values[i], slot.after.minimal());
-    storage.ops[i].key = &slot.key;
-    storage.ops[i].value = storage.values[i];
-    storage.ops[i].exists = !slot.before.IsZero();
-  }
+  StorageOps& storage = storage_.emplace_back(account);
   TrieJob& job = jobs_.emplace_back();
   job.account = &account.key;
   job.ops = storage.ops;
@@ -77,9 +65,19 @@ void Part::AddStorageJob(size_t index) {
   job_accounts_.push_back(index);
 }
 
+void Part::TakeStorage(size_t index, const Hash& root, BranchNode* node) {
+  if (accounts_[index].after) accounts_[index].after->storage_root = root;
+  ops_[index].storage_changed = true;
+  ops_[index].storage_root = node;
+}
+
 absl::Status Part::UpdateStorage() {
   for (size_t i = 0; i < accounts_.size(); ++i) {
-    if (!accounts_[i].slots.empty()) AddStorageJob(i);
+    if (accounts_[i].storage) {
+      TakeStorage(i, accounts_[i].storage->root, accounts_[i].storage->node);
+    } else if (!accounts_[i].slots.empty()) {
+      AddStorageJob(i);
+    }
   }
   if (jobs_.empty()) return absl::OkStatus();
   if (absl::Status s = update_.Prepare(jobs_); !s.ok()) return s;
@@ -88,11 +86,8 @@ absl::Status Part::UpdateStorage() {
   }
   if (absl::Status s = update_.HashAll(); !s.ok()) return s;
   for (size_t i = 0; i < jobs_.size(); ++i) {
-    FlatAccount& account = accounts_[job_accounts_[i]];
-    LeafOp& op = ops_[job_accounts_[i]];
-    if (account.after) account.after->storage_root = jobs_[i].ref.hash();
-    op.storage_changed = true;
-    op.storage_root = jobs_[i].new_root.kind == TrieRoot::Kind::kBranch ? jobs_[i].new_root.node : nullptr;
+    const TrieRoot& root = jobs_[i].new_root;
+    TakeStorage(job_accounts_[i], jobs_[i].ref.hash(), root.kind == TrieRoot::Kind::kBranch ? root.node : nullptr);
   }
   return absl::OkStatus();
 }
@@ -211,6 +206,9 @@ absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t 
     transition.root = root;
     transition.state_root = view.block().state_root;
     return absl::OkStatus();
+  }
+  if (pool != nullptr && pool->threads() > 1) {
+    if (absl::Status s = UpdateLargeStorage(view, transition, root, sequence, purpose, *pool); !s.ok()) return s;
   }
   const bool splittable = pool != nullptr && pool->threads() > 1 && root.kind == TrieRoot::Kind::kBranch &&
                           root.node != nullptr && root.node->extension_size == 0 &&
