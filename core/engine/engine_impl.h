@@ -144,6 +144,7 @@ class EngineImpl final : public StateEngine {
   uint64_t replaying_lsn_ = 0;
   uint64_t replayed_ = 0;
   uint64_t unsynced_changes_ = 0;
+  size_t rows_left_ = 0;  // in the index, after the last housekeeping
   uint64_t truncated_lsn_ = 0;
   // No limit while the log is replayed: its rollbacks may go further back than what is to be kept by now.
   std::atomic<uint64_t> keep_blocks_{UINT64_MAX - 1};

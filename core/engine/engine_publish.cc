@@ -17,8 +17,8 @@ constexpr size_t kTriesAtMost = 64;
 constexpr size_t kEventsKept = 4096;
 constexpr size_t kPrunedHashesKept = 65536;
 constexpr size_t kEvictionSteps = 8192;
-// When readers bring rows faster than so many steps take them out: a step for every so many bytes.
-constexpr size_t kBytesOverAStep = 16;
+// And so many for each row that has come since.
+constexpr size_t kStepsARow = 4;
 
 std::optional<Bytes> SlimRow(const std::optional<Account>& account) {
   if (!account) return std::nullopt;
@@ -248,9 +248,10 @@ void EngineImpl::Housekeeping() {
   // A little below the limit: what readers ask for next has a place then.
   nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed);
   store_->offers.MoveInto(store_->rows, flushed);
-  const size_t row_bytes = store_->rows.bytes();
-  const size_t over = row_bytes - std::min<size_t>(row_bytes, options_.row_cache_bytes);
-  store_->rows.EvictTo(options_.row_cache_bytes, std::max(kEvictionSteps, over / kBytesOverAStep));
+  // Not by how much is over the limit: rows of recent blocks cannot go, and would be looked at again and again.
+  const size_t added = store_->rows.rows() - std::min(store_->rows.rows(), rows_left_);
+  store_->rows.EvictTo(options_.row_cache_bytes, kEvictionSteps + kStepsARow * added);
+  rows_left_ = store_->rows.rows();
   store_->row_epochs.Collect();
   store_->trie_epochs.Collect();
   if (!replaying_ && flushed / 2 > truncated_lsn_) {
