@@ -17,6 +17,7 @@ constexpr size_t kTriesAtMost = 64;
 constexpr size_t kEventsKept = 4096;
 constexpr size_t kPrunedHashesKept = 65536;
 constexpr size_t kEvictionSteps = 8192;
+constexpr int kPartsAtOnce = 4;
 // And so many for each row that has come since.
 constexpr size_t kStepsARow = 4;
 
@@ -246,7 +247,7 @@ void EngineImpl::Housekeeping() {
   if (wait_for != 0) history_->WaitFor(wait_for);
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   // A little below the limit: what readers ask for next has a place then.
-  nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed);
+  nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed, kPartsAtOnce);
   store_->offers.MoveInto(store_->rows, flushed);
   // Not by how much is over the limit: rows of recent blocks cannot go, and would be looked at again and again.
   const size_t added = store_->rows.rows() - std::min(store_->rows.rows(), rows_left_);

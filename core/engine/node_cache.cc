@@ -70,10 +70,19 @@ void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
     }
     LeafNode* leaf = node->child_leaf(i);
     if (leaf == nullptr) continue;
+    // A handle's own facts are in the tables once the branch that holds it is.
+    const bool clean = node->sequence <= flushed;
+    // Most handles are of leaves without storage, and are not looked at.
+    if (!node->has_storage(i)) {
+      if (!clean) continue;
+      node->pointer(i).store(nullptr, std::memory_order_release);
+      Uncount(sizeof(LeafNode));
+      epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
+      continue;
+    }
     BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
     const bool has_storage = storage != nullptr && storage != kNoBranch;
-    // A handle's own facts are in the tables once the branch that holds it is.
-    if (node->sequence <= flushed && (!has_storage || storage->used.exchange(0, std::memory_order_relaxed) == 0)) {
+    if (clean && (!has_storage || storage->used.exchange(0, std::memory_order_relaxed) == 0)) {
       node->pointer(i).store(nullptr, std::memory_order_release);
       RetireLeaf(leaf);
     } else if (has_storage) {
@@ -82,24 +91,37 @@ void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
   }
 }
 
-void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed) {
+void NodeCache::EvictPart(BranchNode* root, unsigned part, uint64_t flushed) {
+  BranchNode* node = root;
+  const int first = static_cast<int>(part >> 4 & 15);
+  const int second = static_cast<int>(part & 15);
+  if (!node->has_pointer(first) || !node->is_branch(first)) {
+    if (second == 0) EvictBelow(node, flushed);
+    return;
+  }
+  node = node->child_branch(first);
+  if (node == nullptr) return;
+  if (!node->has_pointer(second) || !node->is_branch(second)) {
+    if (second == 0) EvictBelow(node, flushed);
+    return;
+  }
+  node = node->child_branch(second);
+  if (node != nullptr) EvictBelow(node, flushed);
+}
+
+void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed, int max_parts) {
   if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
-  for (int step = 0; step < 512 && bytes_.load(std::memory_order_relaxed) > max_bytes; ++step, ++cursor_) {
-    BranchNode* node = root.node;
-    const int first = static_cast<int>(cursor_ >> 4 & 15);
-    const int second = static_cast<int>(cursor_ & 15);
-    if (!node->has_pointer(first) || !node->is_branch(first)) {
-      if (second == 0) EvictBelow(node, flushed);
-      continue;
-    }
-    node = node->child_branch(first);
-    if (node == nullptr) continue;
-    if (!node->has_pointer(second) || !node->is_branch(second)) {
-      if (second == 0) EvictBelow(node, flushed);
-      continue;
-    }
-    node = node->child_branch(second);
-    if (node != nullptr) EvictBelow(node, flushed);
+  const int64_t bytes = bytes_.load(std::memory_order_relaxed);
+  if (bytes <= max_bytes) return;
+  // What could not go in two rounds, the first of which takes the marks of use, cannot go before something changes.
+  if (flushed != flushed_ || bytes > most_bytes_) {
+    flushed_ = flushed;
+    most_bytes_ = bytes + max_bytes / 64;
+    parts_left_ = 2 * kParts;
+  }
+  for (; max_parts > 0 && parts_left_ > 0; --max_parts, --parts_left_, ++cursor_) {
+    if (bytes_.load(std::memory_order_relaxed) <= max_bytes) return;
+    EvictPart(root.node, cursor_ % kParts, flushed);
   }
 }
 

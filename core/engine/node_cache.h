@@ -19,21 +19,28 @@ class NodeCache {
   // Retires everything that a published transition replaced, and counts what it made and loaded.
   void Account(TrieChanges& changes);
 
-  // Takes clean nodes (sequence <= `flushed`) out below the root until at most `max_bytes` are in use, in bounded work.
-  void EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed);
+  // Takes clean nodes (sequence <= `flushed`) out below the root until at most `max_bytes` are in use, looking at no
+  // more than `max_parts` of the 256 parts of the trie.
+  void EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed, int max_parts);
   // Frees the whole trie; for the end.
   static void FreeAll(const TrieRoot& root);
 
  private:
+  static constexpr unsigned kParts = 256;
+
   void Count(int64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   void Uncount(size_t bytes) { Count(-static_cast<int64_t>(bytes)); }
   void RetireSubtree(BranchNode* node);
   void RetireLeaf(LeafNode* leaf);
   void EvictBelow(BranchNode* node, uint64_t flushed);
+  void EvictPart(BranchNode* root, unsigned part, uint64_t flushed);
 
   storage::EpochDomain& epochs_;
   std::atomic<int64_t>& bytes_;
-  unsigned cursor_ = 0;  // the next of 256 parts
+  unsigned cursor_ = 0;  // the next part
+  int parts_left_ = 0;   // that are still worth a look
+  uint64_t flushed_ = UINT64_MAX;
+  int64_t most_bytes_ = 0;
 };
 
 }  // namespace mptd

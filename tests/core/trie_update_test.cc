@@ -133,7 +133,7 @@ class TrieRun {
     const Built built = BuildTrie(after);
     ASSERT_EQ(built.root, ModelRoot(after));
     ++sequence_;
-    if (memory_ == Memory::kInstall && keys_.Below(5) == 0) cache_.EvictTo(0, root_, UINT64_MAX);
+    if (memory_ == Memory::kInstall && keys_.Below(5) == 0) cache_.EvictTo(0, root_, UINT64_MAX - ++evictions_, 512);
     if (keys_.Below(4) == 0) {  // worked out and thrown away, as a refused block
       TrieJob job = NewJob();
       std::vector<LeafOp> ops = batch.ops;
@@ -305,6 +305,7 @@ class TrieRun {
   NodeCache cache_;
   TrieRoot root_;
   uint64_t sequence_ = 0;
+  uint64_t evictions_ = 0;
   std::vector<Rows> versions_;
   std::vector<std::map<Bytes, Bytes>> undos_;
 };
