@@ -85,6 +85,7 @@ class ViewImpl final : public StateView, public TrieSource {
                          WorkerPool* pool) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::StatusOr<bool> IsInTrie(const Hash& account) const;
+  absl::Status FindRow(storage::Table table, BytesView first, BytesView last, const EachRow& each) const;
   bool HasOwnTrie() const { return parts_.old_trie == nullptr; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
 
