@@ -48,6 +48,14 @@ MPTD_WRAPPED(void, Lock, "_ZN4absl7debian35Mutex4LockEv", absl::Mutex* mutex) {
   __tsan_mutex_post_lock(mutex, 0, 0);
 }
 
+MPTD_WRAPPED(bool, TryLock, "_ZN4absl7debian35Mutex7TryLockEv", absl::Mutex* mutex) {
+  __tsan_mutex_pre_lock(mutex, __tsan_mutex_try_lock);
+  const bool locked = RealTryLock(mutex);
+  __tsan_mutex_post_lock(mutex, locked ? __tsan_mutex_try_lock : __tsan_mutex_try_lock | __tsan_mutex_try_lock_failed,
+                         0);
+  return locked;
+}
+
 MPTD_WRAPPED(void, Unlock, "_ZN4absl7debian35Mutex6UnlockEv", absl::Mutex* mutex) {
   __tsan_mutex_pre_unlock(mutex, 0);
   __tsan_mutex_post_unlock(mutex, 0);
