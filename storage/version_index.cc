@@ -292,6 +292,8 @@ void VersionIndex::Remove(Entry* entry) {
 }
 
 void VersionIndex::EvictTo(size_t max_bytes, size_t max_steps) {
+  // Once around: what is left then is in use, or is the table of buckets itself.
+  max_steps = std::min<size_t>(max_steps, bucket_mask_ + 1);
   for (; bytes() > max_bytes && max_steps > 0; --max_steps, hand_ = (hand_ + 1) & bucket_mask_) {
     Entry* entry = buckets_[hand_].load(std::memory_order_relaxed);
     while (entry != nullptr) {
