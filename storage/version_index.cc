@@ -9,6 +9,8 @@
 #include <cstring>
 #include <new>
 
+#include "storage/sized_delete.h"
+
 namespace mptd::storage {
 namespace {
 
@@ -17,7 +19,6 @@ constexpr RowBlob kAbsentBlob{RowBlob::kAbsent};
 uint64_t HashKey(uint8_t table, std::string_view key) { return XXH3_64bits_withSeed(key.data(), key.size(), table); }
 
 void FreeBlob(void* blob, size_t bytes) { RowBlob::FreeSized(static_cast<const RowBlob*>(blob), bytes); }
-void FreeMemory(void* memory, size_t bytes) { ::operator delete(memory, bytes); }
 
 }  // namespace
 
@@ -71,7 +72,7 @@ const RowBlob* RowBlob::Make(std::optional<std::string_view> value) {
 
 void RowBlob::FreeSized(const RowBlob* blob, size_t bytes) {
   if (blob == nullptr || blob == &kAbsentBlob) return;
-  ::operator delete(const_cast<RowBlob*>(blob), bytes);
+  SizedDelete(const_cast<RowBlob*>(blob), bytes);
 }
 
 VersionIndex::VersionIndex(EpochDomain& epochs, size_t expected_rows) : epochs_(epochs) {
@@ -197,7 +198,7 @@ void VersionIndex::PushVersion(Entry* entry, RowVersion version) {
   if (versions != nullptr) {
     const size_t old_bytes = sizeof(Entry::Versions) + versions->capacity * sizeof(RowVersion);
     SubBytes(old_bytes);
-    epochs_.Retire(versions, FreeMemory, old_bytes);
+    epochs_.Retire(versions, SizedDelete, old_bytes);
   }
 }
 
@@ -263,7 +264,7 @@ void VersionIndex::Trim(Entry* entry, uint64_t sequence) {
   entry->versions_.store(nullptr, std::memory_order_release);
   const size_t bytes = sizeof(Entry::Versions) + versions->capacity * sizeof(RowVersion);
   SubBytes(bytes);
-  epochs_.Retire(versions, FreeMemory, bytes);
+  epochs_.Retire(versions, SizedDelete, bytes);
   if (entry->latest_.load(std::memory_order_relaxed) == nullptr) Remove(entry);
 }
 
@@ -288,7 +289,7 @@ void VersionIndex::Remove(Entry* entry) {
   const size_t bytes = BytesOf(*entry);
   SubBytes(bytes);
   rows_.fetch_sub(1, std::memory_order_relaxed);
-  epochs_.Retire(entry, FreeMemory, bytes);
+  epochs_.Retire(entry, SizedDelete, bytes);
 }
 
 void VersionIndex::EvictTo(size_t max_bytes, size_t max_steps) {

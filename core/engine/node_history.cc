@@ -7,6 +7,8 @@
 #include <bit>
 #include <new>
 
+#include "storage/sized_delete.h"
+
 namespace mptd {
 namespace {
 
@@ -166,8 +168,7 @@ void NodeHistory::Append(std::atomic<Slot>& place, const Item& item) {
 
 void NodeHistory::RetireList(List* list) {
   bytes_.fetch_sub(list->memory(), std::memory_order_relaxed);
-  epochs_.Retire(
-      list, [](void* memory, size_t bytes) { ::operator delete(memory, bytes); }, list->memory());
+  epochs_.Retire(list, storage::SizedDelete, list->memory());
 }
 
 void NodeHistory::DropItem(const Item& item) {

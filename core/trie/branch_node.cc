@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "storage/sized_delete.h"
+
 namespace mptd {
 
 BranchNode* BranchNode::Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers) {
@@ -49,6 +51,6 @@ void BranchNode::Reopen() const {
   }
 }
 
-void BranchNode::FreeSized(BranchNode* node, size_t bytes) { ::operator delete(node, bytes); }
+void BranchNode::FreeSized(BranchNode* node, size_t bytes) { storage::SizedDelete(node, bytes); }
 
 }  // namespace mptd

@@ -33,10 +33,12 @@ struct BranchNode;
 
 // A leaf of which more is known than its reference: its key, and for an account the root of its storage trie.
 struct LeafNode {
-  Hash key;
+  LeafNode(const Hash& hashed_key, BranchNode* storage) : key(hashed_key), storage_root(storage) {}
+
+  const Hash key;
   // A branch; kNoBranch when the storage trie is known to have none (no slot or one); null when its row tells.
   // Rows of branches that are gone stay in the tables until the next flush, so a new handle always knows.
-  std::atomic<BranchNode*> storage_root{nullptr};
+  std::atomic<BranchNode*> storage_root;
 };
 inline BranchNode* const kNoBranch = reinterpret_cast<BranchNode*>(uintptr_t{8});
 // In a pointer to a child: null, and it stays so.
