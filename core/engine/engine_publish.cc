@@ -16,10 +16,11 @@ constexpr size_t kTriesKept = 8;
 constexpr size_t kTriesAtMost = 64;
 constexpr size_t kEventsKept = 4096;
 constexpr size_t kPrunedHashesKept = 65536;
+// What one round of evictions looks at: buckets of rows, so many more for each row that has come since the last round,
+// and parts of the trie.
 constexpr size_t kEvictionSteps = 8192;
-constexpr int kPartsAtOnce = 4;
-// And so many for each row that has come since.
 constexpr size_t kStepsARow = 4;
+constexpr int kPartsAtOnce = 4;
 
 std::optional<Bytes> SlimRow(const std::optional<Account>& account) {
   if (!account) return std::nullopt;

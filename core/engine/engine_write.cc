@@ -81,15 +81,16 @@ void EngineImpl::WriterLoop() {
       const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(task_mutex_) {
         return stopping_ || !tasks_.empty() || rows_offered_;
       };
-      const bool woken = task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200));
-      if (!woken || (rows_offered_ && tasks_.empty() && !stopping_)) {
-        rows_offered_ = false;
+      task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200));
+      // Housekeeping comes next, behind a task or at once.
+      rows_offered_ = false;
+      if (tasks_.empty()) {
+        if (stopping_) return;
         task_mutex_.Unlock();
         Housekeeping();
         task_mutex_.Lock();
         continue;
       }
-      if (tasks_.empty()) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }

@@ -55,8 +55,7 @@ struct TransitionRules {
 };
 
 // What `changes` do to the flat rows; to be published only by the writer, on its newest view. `pool` may be null.
-// INVALID_ARGUMENT with the
-// field's path for a duplicate, a removal that sets something, or more than the rules allow.
+// INVALID_ARGUMENT with the field's path for a duplicate, a removal that sets something, or more than the rules allow.
 absl::StatusOr<std::unique_ptr<Transition>> FlattenChanges(const ViewImpl& view, std::span<const AccountChange> changes,
                                                            const TransitionRules& rules, TrieUpdate::Purpose purpose,
                                                            WorkerPool* pool);
