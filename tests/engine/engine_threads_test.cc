@@ -12,6 +12,7 @@
 #include "core/hex.h"
 #include "core/keccak.h"
 #include "tests/engine/engine_testing.h"
+#include "tests/engine/watchdog.h"
 
 namespace mptd::testing {
 namespace {
@@ -347,6 +348,7 @@ void RunCrowd(EngineOptions options) {
   options.prune_interval_blocks = 3;
   options.block_cache_bytes = 8u << 20;
   options.worker_threads = 2;
+  const Watchdog watchdog(absl::Minutes(8));
   Crowd(options, seed).Run(Scaled(700));
 }
 
