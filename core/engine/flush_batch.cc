@@ -88,8 +88,8 @@ void FlushBatch::AddFlatRows(std::span<const FlushItem> items, uint64_t sequence
 }
 
 void FlushBatch::AddStorage(const LeafNode* leaf, uint64_t flushed) {
-  const BranchNode* root = leaf->storage_root.load(std::memory_order_acquire);
-  if (root == nullptr || root == kNoBranch || root->sequence <= flushed) return;
+  const BranchNode* root = leaf->storage_root;
+  if (root == nullptr || root->sequence <= flushed) return;
   Bytes key(leaf->key.view());
   AddTrie(root, key, flushed, Table::kSlotNodes);
 }

@@ -6,11 +6,6 @@ namespace {
 void FreeNode(void* node, size_t bytes) { BranchNode::FreeSized(static_cast<BranchNode*>(node), bytes); }
 void FreeLeaf(void* leaf, size_t) { delete static_cast<LeafNode*>(leaf); }
 
-void FreeTrie(BranchNode* root, bool account_trie) {
-  ForEachInMemory(
-      root, account_trie, [](BranchNode* node) { BranchNode::Free(node); }, [](LeafNode* leaf) { delete leaf; });
-}
-
 }  // namespace
 
 void NodeCache::Account(TrieChanges& changes) {
@@ -32,8 +27,11 @@ void NodeCache::Account(TrieChanges& changes) {
 }
 
 void NodeCache::RetireLeaf(LeafNode* leaf) {
-  BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
-  if (storage != nullptr && storage != kNoBranch) RetireSubtree(storage);
+  if (leaf->storage_root != nullptr) RetireSubtree(leaf->storage_root);
+  RetireHandle(leaf);
+}
+
+void NodeCache::RetireHandle(LeafNode* leaf) {
   Uncount(sizeof(LeafNode));
   epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
 }
@@ -73,19 +71,12 @@ void NodeCache::EvictBelow(BranchNode* node, uint64_t flushed) {
     // A handle's own facts are in the tables once the branch that holds it is.
     const bool clean = node->sequence <= flushed;
     // Most handles are of leaves without storage, and are not looked at.
-    if (!node->has_storage(i)) {
-      if (!clean) continue;
+    BranchNode* storage = node->has_storage(i) ? leaf->storage_root : nullptr;
+    if (clean && (storage == nullptr || storage->used.exchange(0, std::memory_order_relaxed) == 0)) {
       node->pointer(i).store(nullptr, std::memory_order_release);
-      Uncount(sizeof(LeafNode));
-      epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));
-      continue;
-    }
-    BranchNode* storage = leaf->storage_root.load(std::memory_order_relaxed);
-    const bool has_storage = storage != nullptr && storage != kNoBranch;
-    if (clean && (!has_storage || storage->used.exchange(0, std::memory_order_relaxed) == 0)) {
-      node->pointer(i).store(nullptr, std::memory_order_release);
-      RetireLeaf(leaf);
-    } else if (has_storage) {
+      if (storage != nullptr) RetireSubtree(storage);
+      RetireHandle(leaf);
+    } else if (storage != nullptr) {
       EvictBelow(storage, flushed);
     }
   }
@@ -127,12 +118,11 @@ void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushe
 
 void NodeCache::FreeAll(const TrieRoot& root) {
   if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) {
-    BranchNode* storage = root.leaf->storage_root.load(std::memory_order_relaxed);
-    if (storage != nullptr && storage != kNoBranch) FreeTrie(storage, false);
+    if (root.leaf->storage_root != nullptr) FreeSubtree(root.leaf->storage_root);
     delete root.leaf;
   }
   if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
-  FreeTrie(root.node, true);
+  FreeSubtree(root.node);
 }
 
 }  // namespace mptd

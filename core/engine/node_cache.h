@@ -32,6 +32,7 @@ class NodeCache {
   void Uncount(size_t bytes) { Count(-static_cast<int64_t>(bytes)); }
   void RetireSubtree(BranchNode* node);
   void RetireLeaf(LeafNode* leaf);
+  void RetireHandle(LeafNode* leaf);
   void EvictBelow(BranchNode* node, uint64_t flushed);
   void EvictPart(BranchNode* root, unsigned part, uint64_t flushed);
 

@@ -10,10 +10,7 @@ constexpr size_t kMostTries = 8;
 }  // namespace
 
 OldTrie::~OldTrie() {
-  BranchNode* root = root_.load(std::memory_order_relaxed);
-  if (root == nullptr) return;
-  ForEachInMemory(
-      root, true, [](BranchNode* node) { BranchNode::Free(node); }, [](LeafNode* leaf) { delete leaf; });
+  if (BranchNode* root = root_.load(std::memory_order_relaxed)) FreeSubtree(root);
 }
 
 BranchNode* OldTrie::SetRoot(OwnedBranch root) {

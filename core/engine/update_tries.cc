@@ -6,8 +6,8 @@
 #include "core/account.h"
 #include "core/engine/large_storage.h"
 #include "core/engine/transition.h"
+#include "core/engine/trie_parts.h"
 #include "core/hex.h"
-#include "core/rlp.h"
 
 namespace mptd {
 namespace {
@@ -29,12 +29,13 @@ class Part {
   std::span<LeafOp> ops() { return ops_; }
   TrieUpdate& update() { return update_; }
 
-  // After the account trie's paths are loaded, which finds the roots of storage tries that are in memory.
-  absl::Status UpdateStorage();
-  // Once storage is done: the leaves' new values.
-  void EncodeAccounts();
+  // Storage, and with it the leaves' new values. After the account trie's paths are loaded, which finds the roots of
+  // storage tries that are in memory.
+  absl::Status FinishAccounts();
 
  private:
+  absl::Status UpdateStorage();
+  void EncodeAccounts();
   void AddStorageJob(size_t index);
   void TakeStorage(size_t index, const Hash& root, BranchNode* node);
 
@@ -47,6 +48,12 @@ class Part {
   std::vector<size_t> job_accounts_;
 };
 
+absl::Status Part::FinishAccounts() {
+  if (absl::Status s = UpdateStorage(); !s.ok()) return s;
+  EncodeAccounts();
+  return absl::OkStatus();
+}
+
 void Part::AddStorageJob(size_t index) {
   FlatAccount& account = accounts_[index];
   StorageOps& storage = storage_.emplace_back(account);
@@ -55,12 +62,8 @@ void Part::AddStorageJob(size_t index) {
   job.ops = storage.ops;
   job.owner = &ops_[index];
   if (account.before && account.before->storage_root != kEmptyRoot) {
-    BranchNode* root = ops_[index].leaf == nullptr ? nullptr : ops_[index].leaf->storage_root.load();
-    if (root == kNoBranch) {
-      job.root.kind = TrieRoot::Kind::kLeaf;
-    } else {
-      job.root = {root == nullptr ? TrieRoot::Kind::kUnknown : TrieRoot::Kind::kBranch, root};
-    }
+    const LeafNode* leaf = ops_[index].leaf;
+    job.root = leaf == nullptr ? TrieRoot{TrieRoot::Kind::kUnknown} : StorageRootOf(*leaf);
   }
   job_accounts_.push_back(index);
 }
@@ -101,77 +104,25 @@ void Part::EncodeAccounts() {
   }
 }
 
-// The parts of an account trie whose root is a branch: runs of first nibbles with about as many accounts each.
-std::vector<std::span<FlatAccount>> SplitByNibble(std::span<FlatAccount> accounts, size_t parts) {
-  std::vector<std::span<FlatAccount>> result;
-  const size_t target = accounts.size() / parts + 1;
-  size_t begin = 0;
-  for (size_t i = 1; i <= accounts.size(); ++i) {
-    const bool boundary = i == accounts.size() || accounts[i].key.bytes[0] >> 4 != accounts[i - 1].key.bytes[0] >> 4;
-    if (boundary && (i - begin >= target || i == accounts.size())) {
-      result.push_back(accounts.subspan(begin, i - begin));
-      begin = i;
-    }
-  }
-  return result;
-}
-
-std::vector<TrieUpdate::ChildGroup> GroupsOf(std::span<LeafOp> ops) {
-  std::vector<TrieUpdate::ChildGroup> groups;
-  for (size_t i = 0; i < ops.size();) {
-    const int nibble = ops[i].key->bytes[0] >> 4;
-    size_t j = i + 1;
-    while (j < ops.size() && ops[j].key->bytes[0] >> 4 == nibble) ++j;
-    groups.emplace_back().nibble = nibble;
-    groups.back().ops = ops.subspan(i, j - i);
-    i = j;
-  }
-  return groups;
-}
-
-struct PartResult {
-  std::unique_ptr<Part> part;
-  std::vector<TrieUpdate::ChildGroup> groups;
-  absl::Status status;
-};
-
-absl::Status RunPart(PartResult& result, BranchNode* root) {
-  Part& part = *result.part;
-  TrieUpdate& update = part.update();
-  result.groups = GroupsOf(part.ops());
-  if (absl::Status s = update.PrepareChildren(nullptr, root, result.groups); !s.ok()) return s;
-  if (absl::Status s = part.UpdateStorage(); !s.ok()) return s;
-  part.EncodeAccounts();
-  if (absl::Status s = update.ApplyChildren(nullptr, root, result.groups); !s.ok()) return s;
-  if (absl::Status s = update.HashAll(); !s.ok()) return s;
-  update.TakeChildren(result.groups);
-  return absl::OkStatus();
-}
-
 // False in the result when the root does not stay a branch: then the whole is to be done in one part.
-absl::StatusOr<bool> UpdateInParts(const ViewImpl& view, Transition& transition, uint64_t sequence, WorkerPool& pool,
-                                   TrieUpdate::Purpose purpose, BranchNode* root) {
-  std::vector<PartResult> parts;
-  for (std::span<FlatAccount> accounts : SplitByNibble(transition.accounts, 2 * static_cast<size_t>(pool.threads()))) {
-    parts.emplace_back().part = std::make_unique<Part>(view, accounts, sequence, purpose);
+absl::StatusOr<bool> UpdateAccountsInParts(const ViewImpl& view, Transition& transition, uint64_t sequence,
+                                           WorkerPool& pool, TrieUpdate::Purpose purpose, const TrieRoot& root) {
+  std::deque<Part> accounts;
+  std::vector<TriePart> parts;
+  const auto key_of = [](const FlatAccount& account) -> const Hash& { return account.key; };
+  const auto all = std::span<FlatAccount>(transition.accounts);
+  for (std::span<FlatAccount> some : SplitByNibble(all, 2 * static_cast<size_t>(pool.threads()), key_of)) {
+    Part& part = accounts.emplace_back(view, some, sequence, purpose);
+    TriePart& trie_part = parts.emplace_back();
+    trie_part.update = &part.update();
+    trie_part.groups = GroupsOf(part.ops());
+    trie_part.prepared = [&part] { return part.FinishAccounts(); };
   }
-  pool.Run(static_cast<int>(parts.size()), [&](int i) {
-    PartResult& result = parts[static_cast<size_t>(i)];
-    result.status = RunPart(result, root);
-  });
-  std::vector<TrieUpdate::ChildGroup> groups;
-  for (const PartResult& result : parts) {
-    if (!result.status.ok()) return result.status;
-    groups.insert(groups.end(), result.groups.begin(), result.groups.end());
-  }
-  TrieUpdate top(view, sequence, purpose);
   TrieJob job;
-  job.root = {TrieRoot::Kind::kBranch, root};
-  job.ops = parts.front().part->ops();
-  if (!top.Combine(job, groups)) return false;
-  if (absl::Status s = top.HashAll(); !s.ok()) return s;
-  for (size_t i = parts.size(); i-- > 0;) parts[i].part->update().Commit(transition.trie);
-  top.Commit(transition.trie);
+  job.root = root;
+  job.ops = accounts.front().ops();
+  absl::StatusOr<bool> done = UpdateInParts(view, sequence, purpose, pool, job, parts, transition.trie);
+  if (!done.ok() || !*done) return done;
   transition.root = job.new_root;
   transition.state_root = job.ref.hash();
   return true;
@@ -185,8 +136,7 @@ absl::Status UpdateWhole(const ViewImpl& view, Transition& transition, uint64_t 
   job.root = root;
   job.ops = part.ops();
   if (absl::Status s = update.Prepare({&job, 1}); !s.ok()) return s;
-  if (absl::Status s = part.UpdateStorage(); !s.ok()) return s;
-  part.EncodeAccounts();
+  if (absl::Status s = part.FinishAccounts(); !s.ok()) return s;
   if (absl::Status s = update.Apply(job); !s.ok()) return s;
   if (absl::Status s = update.HashAll(); !s.ok()) return s;
   update.Commit(transition.trie);
@@ -214,7 +164,7 @@ absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t 
                           root.node != nullptr && root.node->extension_size == 0 &&
                           transition.accounts.size() + transition.slots_changed >= kParallelFrom;
   if (splittable) {
-    absl::StatusOr<bool> done = UpdateInParts(view, transition, sequence, *pool, purpose, root.node);
+    absl::StatusOr<bool> done = UpdateAccountsInParts(view, transition, sequence, *pool, purpose, root);
     if (!done.ok()) return done.status();
     if (*done) return absl::OkStatus();
   }

@@ -27,36 +27,18 @@ absl::Status DamagedRow(Table table, BytesView key, const absl::Status& why) {
                                              std::string_view(why.message().data(), why.message().size())));
 }
 
+const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const NibblePath& path, bool& known);
+
 // The branch at `path` of the storage trie of `account`, whose place in the account trie holds a leaf with this handle.
 const BranchNode* FindInStorage(const LeafNode* leaf, const Hash& account, const NibblePath& path, bool& known) {
   known = false;
   if (leaf == nullptr) return nullptr;
   known = true;
   if (leaf->key != account) return nullptr;
-  BranchNode* storage = leaf->storage_root.load(std::memory_order_acquire);
-  if (storage == kNoBranch) return nullptr;
-  return FindInMemory({TrieRoot::Kind::kBranch, storage}, nullptr, path, known);
+  return FindInMemory(StorageRootOf(*leaf), nullptr, path, known);
 }
 
-}  // namespace
-
-void AppendNodeKey(Bytes& out, const Hash* account, const NibblePath& path) {
-  if (account != nullptr) out.append(account->view());
-  path.AppendRowKey(out);
-}
-
-absl::StatusOr<Bytes> LeafValueOf(const Hash* account, BytesView row) {
-  Bytes value;
-  if (account != nullptr) {
-    rlp::AppendString(value, row);
-    return value;
-  }
-  absl::StatusOr<Account> decoded = DecodeSlimAccount(row);
-  if (!decoded.ok()) return decoded.status();
-  AppendAccountRlp(value, *decoded);
-  return value;
-}
-
+// The branch at exactly `path` of a trie in memory. Null with `known`: there is none; null without: its row tells.
 const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const NibblePath& path, bool& known) {
   known = root.kind == TrieRoot::Kind::kEmpty || (root.kind == TrieRoot::Kind::kLeaf && account == nullptr);
   if (root.kind == TrieRoot::Kind::kLeaf && account != nullptr) return FindInStorage(root.leaf, *account, path, known);
@@ -85,6 +67,25 @@ const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const 
   return nullptr;
 }
 
+}  // namespace
+
+void AppendNodeKey(Bytes& out, const Hash* account, const NibblePath& path) {
+  if (account != nullptr) out.append(account->view());
+  path.AppendRowKey(out);
+}
+
+absl::StatusOr<Bytes> LeafValueOf(const Hash* account, BytesView row) {
+  Bytes value;
+  if (account != nullptr) {
+    rlp::AppendString(value, row);
+    return value;
+  }
+  absl::StatusOr<Account> decoded = DecodeSlimAccount(row);
+  if (!decoded.ok()) return decoded.status();
+  AppendAccountRlp(value, *decoded);
+  return value;
+}
+
 ViewImpl::ViewImpl(std::shared_ptr<StateStore> store, Parts parts)
     : store_(std::move(store)),
       parts_(std::move(parts)),
@@ -111,15 +112,15 @@ absl::StatusOr<TrieRoot> ViewImpl::AccountRoot() const {
 
 // Rows ----------------------------------------------------------------------------------------------------------------
 
-std::optional<std::optional<Bytes>> ViewImpl::RowOf(const VersionIndex::Entry* entry) const {
+std::optional<std::optional<Bytes>> ViewImpl::RowOf(const VersionIndex::Entry* entry, uint64_t sequence) {
   if (entry == nullptr) return std::nullopt;
-  const RowBlob* blob = VersionIndex::ValueAt(*entry, parts_.sequence);
+  const RowBlob* blob = VersionIndex::ValueAt(*entry, sequence);
   if (blob == nullptr) return std::nullopt;
   return CopyOf(*blob);
 }
 
 std::optional<std::optional<Bytes>> ViewImpl::IndexedRow(Table table, BytesView key) const {
-  return RowOf(store_->rows.Find(TableId(table), key));
+  return RowOf(store_->rows.Find(TableId(table), key), parts_.sequence);
 }
 
 void ViewImpl::Offer(Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const {
@@ -133,12 +134,17 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key)
     if (!old.ok()) return old.status();
     if (old->has_value()) return **std::move(old);
   }
-  if (auto known = IndexedRow(table, key)) return *std::move(known);
+  return RowAfter(parts_.sequence, table, key);
+}
+
+absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAfter(uint64_t sequence, Table table, BytesView key) const {
+  const auto indexed = [&] { return RowOf(store_->rows.Find(TableId(table), key), sequence); };
+  if (auto known = indexed()) return *std::move(known);
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   absl::StatusOr<storage::Value> row = store_->kv->Get(table, key);
   if (!row.ok()) return row.status();
   // A transition may have been recorded and flushed since the first look; then the index knows what was before.
-  if (auto known = IndexedRow(table, key)) return *std::move(known);
+  if (auto known = indexed()) return *std::move(known);
   Offer(table, key, *row, flushed);
   return *std::move(row);
 }
@@ -179,7 +185,7 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
   std::vector<std::string_view> missing;
   std::vector<size_t> places;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (auto known = RowOf(found[i])) {
+    if (auto known = RowOf(found[i], parts_.sequence)) {
       rows[i] = *std::move(known);
     } else {
       missing.push_back(keys[i]);
@@ -289,23 +295,6 @@ absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, 
   return absl::OkStatus();
 }
 
-// Whether the trie that this view goes back from has the account. Of one that has gone the tables have the storage
-// until the next flush, and the leaf in its place, another's, need not have a handle that says so.
-absl::StatusOr<bool> ViewImpl::IsInTrie(const Hash& account) const {
-  const auto in_memory = [&]() -> std::optional<bool> {
-    const VersionIndex::Entry* entry = store_->rows.Find(TableId(Table::kAccounts), account.view());
-    const RowBlob* blob = entry == nullptr ? nullptr : VersionIndex::ValueAt(*entry, parts_.trie->sequence);
-    if (blob == nullptr) return std::nullopt;
-    return !blob->absent();
-  };
-  if (const std::optional<bool> there = in_memory()) return *there;
-  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kAccounts, account.view());
-  if (!row.ok()) return row.status();
-  // As for every row: it may have been recorded and flushed since the first look.
-  if (const std::optional<bool> there = in_memory()) return *there;
-  return row->has_value();
-}
-
 // The branch of a trie in memory that this view goes back from, on its own; false when its row is to be read.
 absl::StatusOr<bool> ViewImpl::LoadFromMemory(BranchRequest& request, BytesView row_key) const {
   if (HasOwnTrie()) return false;
@@ -328,9 +317,12 @@ absl::Status ViewImpl::LoadFromRow(BranchRequest& request, BytesView row_key, co
     now.reset(*decoded);
   }
   if (now != nullptr && request.account != nullptr && !HasOwnTrie()) {
-    absl::StatusOr<bool> there = IsInTrie(*request.account);
+    // The trie that this view goes back from may have lost the account. The tables have its storage until the next
+    // flush, and the leaf in its place, another's, need not have a handle that says so.
+    absl::StatusOr<std::optional<Bytes>> there =
+        RowAfter(parts_.trie->sequence, Table::kAccounts, request.account->view());
     if (!there.ok()) return there.status();
-    if (!*there) now.reset();
+    if (!there->has_value()) now.reset();
   }
   const absl::Status status = RebuildBranch(request, row_key, std::move(now));
   return status.ok() ? status : DamagedRow(table, row_key, status);
@@ -349,12 +341,6 @@ absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
       if (!*done) wanted.emplace_back(std::move(key), &request);
     }
     if (wanted.empty()) continue;
-    if (wanted.size() == 1) {
-      absl::StatusOr<storage::Value> row = store_->kv->Get(table, wanted[0].first);
-      if (!row.ok()) return row.status();
-      if (absl::Status s = LoadFromRow(*wanted[0].second, wanted[0].first, *row); !s.ok()) return s;
-      continue;
-    }
     std::sort(wanted.begin(), wanted.end());
     std::vector<std::string_view> keys;
     keys.reserve(wanted.size());

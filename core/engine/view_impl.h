@@ -18,9 +18,6 @@
 
 namespace mptd {
 
-// The branch at exactly `path` of a trie in memory. Null with `known`: there is none; null without: its row tells.
-const BranchNode* FindInMemory(const TrieRoot& root, const Hash* account, const NibblePath& path, bool& known);
-
 class ViewImpl final : public StateView, public TrieSource {
  public:
   struct Parts {
@@ -75,7 +72,9 @@ class ViewImpl final : public StateView, public TrieSource {
  private:
   // What the index says of a row at this view; nullopt when that is what the table has.
   std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
-  std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry) const;
+  static std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry, uint64_t sequence);
+  // The row after a transition that is this view's or newer: from the index or from its table.
+  absl::StatusOr<std::optional<Bytes>> RowAfter(uint64_t sequence, storage::Table table, BytesView key) const;
   std::shared_ptr<const TransitionList> Transitions() const;
   absl::Status AddUndo(const BranchRequest& request, BytesView row_key, BranchRebuilder& rebuilder) const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, OwnedBranch now) const;
@@ -84,7 +83,6 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::Status ReadTable(storage::Table table, std::span<const std::string_view> keys, std::span<storage::Value> values,
                          WorkerPool* pool) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
-  absl::StatusOr<bool> IsInTrie(const Hash& account) const;
   absl::Status FindRow(storage::Table table, BytesView first, BytesView last, const EachRow& each) const;
   bool HasOwnTrie() const { return parts_.old_trie == nullptr; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;

@@ -7,6 +7,7 @@
 #include "core/engine/view_impl.h"
 #include "core/keccak.h"
 #include "core/rlp.h"
+#include "core/trie/link_loaded.h"
 
 namespace mptd {
 namespace {
@@ -41,7 +42,7 @@ class ProofWalker {
     bool shared = false;
   };
 
-  absl::StatusOr<const BranchNode*> Load(const Hash* account, const NibblePath& path);
+  absl::StatusOr<Place> Load(const Hash* account, const Place& parent, const NibblePath& path);
   absl::StatusOr<Place> Child(const Hash* account, const Place& parent, const NibblePath& path);
   static void AddNode(Bytes node, bool is_root, std::vector<Bytes>& out) {
     if (is_root || node.size() >= 32) out.push_back(std::move(node));
@@ -54,43 +55,29 @@ class ProofWalker {
   absl::flat_hash_map<Bytes, OwnedBranch> loaded_;
 };
 
-absl::StatusOr<const BranchNode*> ProofWalker::Load(const Hash* account, const NibblePath& path) {
+// `parent` has no such child in memory, or is null for a root.
+absl::StatusOr<ProofWalker::Place> ProofWalker::Load(const Hash* account, const Place& parent, const NibblePath& path) {
   Bytes key(account == nullptr ? "a" : "s");
   AppendNodeKey(key, account, path);
   const auto it = loaded_.find(key);
-  if (it != loaded_.end()) return it->second.get();
+  if (it != loaded_.end()) return Place{it->second.get(), false};
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  return (loaded_[key] = OwnedBranch(request.node)).get();
+  OwnedBranch loaded(request.node);
+  if (loaded != nullptr && parent.node != nullptr && parent.shared && view_.KeepsLoaded()) {
+    if (BranchNode* linked = LinkLoaded(view_, *parent.node, path.at(path.size - 1), loaded))
+      return Place{linked, true};
+  }
+  return Place{(loaded_[key] = std::move(loaded)).get(), false};
 }
 
 // The branch below `parent` at `path`, of which the last nibble is the child's.
 absl::StatusOr<ProofWalker::Place> ProofWalker::Child(const Hash* account, const Place& parent,
                                                       const NibblePath& path) {
-  const int nibble = path.at(path.size - 1);
-  if (BranchNode* child = parent.node->child_branch(nibble)) {
-    child->MarkUsed();
-    return Place{child, parent.shared};
-  }
-  if (!parent.shared || !view_.KeepsLoaded()) {
-    absl::StatusOr<const BranchNode*> loaded = Load(account, path);
-    if (!loaded.ok()) return loaded.status();
-    return Place{*loaded, false};
-  }
-  TrieSource::BranchRequest request{account, path, nullptr};
-  if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  OwnedBranch loaded(request.node);
-  if (loaded == nullptr) return Place{};
-  if (const BranchNode* linked = parent.node->Link(nibble, loaded.get())) {
-    if (linked == loaded.get()) {
-      view_.CountLinked(linked->bytes());
-      (void)loaded.release();
-    }
-    return Place{linked, true};
-  }
-  Bytes row(account == nullptr ? "a" : "s");
-  AppendNodeKey(row, account, path);
-  return Place{(loaded_[row] = std::move(loaded)).get(), false};
+  BranchNode* child = parent.node->child_branch(path.at(path.size - 1));
+  if (child == nullptr) return Load(account, parent, path);
+  child->MarkUsed();
+  return Place{child, parent.shared};
 }
 
 absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, const LeafNode* handle, const Hash& key,
@@ -116,9 +103,9 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
   NibblePath path;
   Place place{root.node, true};
   if (place.node == nullptr && root.kind != TrieRoot::Kind::kLeaf) {
-    absl::StatusOr<const BranchNode*> loaded = Load(account, path);
+    absl::StatusOr<Place> loaded = Load(account, {}, path);
     if (!loaded.ok()) return loaded.status();
-    place = {*loaded, false};
+    place = *loaded;
   }
   if (place.node == nullptr) {
     leaf_place_.handle = root.leaf;
@@ -164,25 +151,13 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
 
 absl::StatusOr<TrieRoot> ProofWalker::StorageRoot(const LeafPlace& leaf, const Hash& account, const Account& value) {
   if (value.storage_root == kEmptyRoot) return TrieRoot{};
-  const auto root_of = [](const LeafNode& handle) {
-    BranchNode* root = handle.storage_root.load(std::memory_order_acquire);
-    if (root == kNoBranch) return TrieRoot{TrieRoot::Kind::kLeaf};
-    return TrieRoot{root == nullptr ? TrieRoot::Kind::kUnknown : TrieRoot::Kind::kBranch, root};
-  };
-  if (leaf.handle != nullptr) return root_of(*leaf.handle);
+  if (leaf.handle != nullptr) return StorageRootOf(*leaf.handle);
   if (leaf.parent == nullptr || !view_.KeepsLoaded()) return TrieRoot{TrieRoot::Kind::kUnknown};
   TrieSource::BranchRequest request{&account, NibblePath{}, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
   OwnedBranch root(request.node);
-  auto handle = std::make_unique<LeafNode>(account, root == nullptr ? kNoBranch : root.get());
-  LeafNode* linked = leaf.parent->Link(leaf.nibble, handle.get());
-  if (linked == nullptr) return TrieRoot{TrieRoot::Kind::kUnknown};
-  if (linked == handle.get()) {
-    view_.CountLinked(sizeof(LeafNode) + (root == nullptr ? 0 : root->bytes()));
-    (void)handle.release();
-    (void)root.release();
-  }
-  return root_of(*linked);
+  const LeafNode* linked = LinkStorageRoot(view_, *leaf.parent, leaf.nibble, account, root);
+  return linked == nullptr ? TrieRoot{TrieRoot::Kind::kUnknown} : StorageRootOf(*linked);
 }
 
 std::optional<Bytes> LeafValueOf(const std::optional<Account>& account) {

@@ -36,13 +36,12 @@ struct LeafNode {
   LeafNode(const Hash& hashed_key, BranchNode* storage) : key(hashed_key), storage_root(storage) {}
 
   const Hash key;
-  // A branch; kNoBranch when the storage trie is known to have none (no slot or one); null when its row tells.
-  // Rows of branches that are gone stay in the tables until the next flush, so a new handle always knows.
-  std::atomic<BranchNode*> storage_root;
+  // Null: the storage trie has no branch, as there is no slot or one. Rows of branches that are gone stay in the tables
+  // until the next flush, so a handle always knows.
+  BranchNode* const storage_root;
 };
-inline BranchNode* const kNoBranch = reinterpret_cast<BranchNode*>(uintptr_t{8});
 // In a pointer to a child: null, and it stays so.
-inline void* const kClosed = reinterpret_cast<void*>(uintptr_t{16});
+inline void* const kClosed = reinterpret_cast<void*>(uintptr_t{8});
 
 // Variable size: the pointers, the references and the extension's nibbles follow the header.
 struct BranchNode {
@@ -134,23 +133,26 @@ inline BytesView RefView(bool embedded, const uint8_t* ref) {
   return {reinterpret_cast<const char*>(ref), RefSize(embedded, ref)};
 }
 
-// The whole subtree that is in memory below and with `node`, for the end of the world and for eviction.
-// `each` is called for every branch and leaf handle, children first.
+// The whole subtree that is in memory below and with `node`, storage tries too: `on_branch` and `on_leaf` are called
+// for every branch and leaf handle, children first.
 template <typename OnBranch, typename OnLeaf>
-void ForEachInMemory(BranchNode* node, bool account_trie, const OnBranch& on_branch, const OnLeaf& on_leaf) {
+void ForEachInMemory(BranchNode* node, const OnBranch& on_branch, const OnLeaf& on_leaf) {
   for (int i = 0; i < 16; ++i) {
     if (!node->has_pointer(i)) continue;
     if (node->is_branch(i)) {
-      if (BranchNode* child = node->child_branch(i)) ForEachInMemory(child, account_trie, on_branch, on_leaf);
+      if (BranchNode* child = node->child_branch(i)) ForEachInMemory(child, on_branch, on_leaf);
     } else if (LeafNode* leaf = node->child_leaf(i)) {
-      BranchNode* storage = leaf->storage_root.load(std::memory_order_acquire);
-      if (storage != nullptr && storage != kNoBranch) {
-        ForEachInMemory(storage, false, on_branch, on_leaf);
-      }
+      if (leaf->storage_root != nullptr) ForEachInMemory(leaf->storage_root, on_branch, on_leaf);
       on_leaf(leaf);
     }
   }
   on_branch(node);
+}
+
+// Frees a subtree that nobody else sees.
+inline void FreeSubtree(BranchNode* node) {
+  ForEachInMemory(
+      node, [](BranchNode* branch) { BranchNode::Free(branch); }, [](LeafNode* leaf) { delete leaf; });
 }
 
 }  // namespace mptd

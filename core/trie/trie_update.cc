@@ -48,12 +48,8 @@ TrieUpdate::~TrieUpdate() {
     if (node != nullptr) BranchNode::Free(node);
   }
   for (LeafNode* leaf : fresh_leaves_) delete leaf;
-  for (const BranchNode* node : private_nodes_) {
-    // Children that were linked below a node of our own are nobody else's.
-    ForEachInMemory(
-        const_cast<BranchNode*>(node), false, [](BranchNode* n) { BranchNode::Free(n); },
-        [](LeafNode* l) { delete l; });
-  }
+  // Children that were linked below a node of our own are nobody else's.
+  for (const BranchNode* node : private_nodes_) FreeSubtree(const_cast<BranchNode*>(node));
 }
 
 TrieChanges::~TrieChanges() {
@@ -63,11 +59,8 @@ TrieChanges::~TrieChanges() {
   }
   for (BranchNode* node : fresh) BranchNode::Free(node);
   for (LeafNode* leaf : fresh_leaves) delete leaf;
-  for (BranchNode* node : loaded_before) {
-    // Children that were linked below a root that was never linked itself are nobody else's.
-    ForEachInMemory(
-        node, false, [](BranchNode* n) { BranchNode::Free(n); }, [](LeafNode* l) { delete l; });
-  }
+  // Children that were linked below a root that was never linked itself are nobody else's.
+  for (BranchNode* node : loaded_before) FreeSubtree(node);
 }
 
 // The recursion
@@ -77,7 +70,7 @@ uint32_t TrieUpdate::AddLeaf(const LeafOp& op) {
   LeafNode* node = op.leaf;
   if (!op.exists || op.storage_changed) {
     // The handle keeps what the tables do not tell before the next flush: a new key, a new root of storage.
-    node = new LeafNode{*op.key, op.storage_root == nullptr ? kNoBranch : op.storage_root};
+    node = new LeafNode{*op.key, op.storage_root};
     fresh_leaves_.push_back(node);
     if (op.leaf != nullptr) replaced_leaves_.push_back(op.leaf);
   }

@@ -80,6 +80,11 @@ struct TrieRoot {
   LeafNode* leaf = nullptr;  // kLeaf: its handle, when there is one, as a branch would hold it
 };
 
+// The root of the storage trie of an account whose handle this is.
+inline TrieRoot StorageRootOf(const LeafNode& leaf) {
+  return {leaf.storage_root == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch, leaf.storage_root};
+}
+
 // A reference computed for someone outside the nodes: a trie's root, or a child of a root that is put together later.
 struct RefOut {
   std::array<uint8_t, 32> ref{};
@@ -231,8 +236,10 @@ class TrieUpdate {
                std::vector<std::pair<BranchNode*, int>>& slots);
   absl::StatusOr<BranchNode*> Resolve(const Hash* account, const BranchNode* parent, int nibble,
                                       const NibblePath& path);
-  BranchNode* Adopt(const BranchNode* parent, int nibble, BranchNode* loaded);
-  void AdoptRoot(TrieJob& job, BranchNode* loaded);
+  // Where loaded nodes go: into the trie where they may, else they stay this update's.
+  BranchNode* Adopt(const BranchNode* parent, int nibble, OwnedBranch loaded);
+  void AdoptRoot(TrieJob& job, OwnedBranch loaded);
+  BranchNode* Keep(OwnedBranch node);
 
   // The recursion. `along` is any key that begins with the path of the position, `depth` its length.
   absl::StatusOr<Child> UpdateBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along, Ops ops,

@@ -2,6 +2,7 @@
 #include "absl/strings/str_format.h"
 #include "core/hex.h"
 #include "core/trie/leaf_ops.h"
+#include "core/trie/link_loaded.h"
 #include "core/trie/trie_update.h"
 
 namespace mptd {
@@ -25,48 +26,40 @@ absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
 
 }  // namespace
 
-BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, BranchNode* loaded) {
+BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, OwnedBranch loaded) {
   const bool below_private = private_nodes_.contains(parent) || below_private_.contains(parent);
-  const bool may_link = purpose_ == Purpose::kPublish || (!below_private && source_.KeepsLoaded());
-  BranchNode* linked = may_link ? parent->Link(nibble, loaded) : nullptr;
-  if (linked == nullptr) {
-    private_nodes_.insert(loaded);
-    private_children_[{parent, nibble}] = loaded;
-    return loaded;
+  if (below_private && purpose_ == Purpose::kPublish) {
+    // Counted with what it is below, if that is published; nobody else links anything here.
+    BranchNode* linked = parent->Link(nibble, loaded.get());
+    if (linked == loaded.get()) {
+      below_private_.insert(linked);
+      linked_bytes_ += linked->bytes();
+      return loaded.release();
+    }
+  } else if (!below_private && (purpose_ == Purpose::kPublish || source_.KeepsLoaded())) {
+    if (BranchNode* linked = LinkLoaded(source_, *parent, nibble, loaded)) return linked;
   }
-  if (linked != loaded) {
-    BranchNode::Free(loaded);
-  } else if (below_private) {
-    below_private_.insert(loaded);
-    linked_bytes_ += loaded->bytes();
-  } else {
-    source_.CountLinked(loaded->bytes());
-  }
-  return linked;
+  private_children_[{parent, nibble}] = loaded.get();
+  return Keep(std::move(loaded));
 }
 
 // The root of a storage trie is linked below its account's leaf.
-void TrieUpdate::AdoptRoot(TrieJob& job, BranchNode* loaded) {
-  job.root.kind = loaded == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
-  job.root.node = loaded;
+void TrieUpdate::AdoptRoot(TrieJob& job, OwnedBranch loaded) {
   // The writer has closed the place: it makes a new handle for what it changes.
   const BranchNode* parent = job.owner == nullptr ? nullptr : job.owner->parent;
   if (parent != nullptr && purpose_ == Purpose::kTry && !private_nodes_.contains(parent) && source_.KeepsLoaded()) {
-    auto leaf = std::make_unique<LeafNode>(*job.account, loaded == nullptr ? kNoBranch : loaded);
-    LeafNode* linked = parent->Link(job.owner->nibble, leaf.get());
-    if (linked == leaf.get()) {
-      source_.CountLinked(sizeof(LeafNode) + (loaded == nullptr ? 0 : loaded->bytes()));
-      (void)leaf.release();
-      return;
-    }
-    BranchNode* present = linked == nullptr ? nullptr : linked->storage_root.load(std::memory_order_acquire);
-    if (present != nullptr && present != kNoBranch) {
-      BranchNode::Free(loaded);
-      job.root.node = present;
+    if (const LeafNode* leaf = LinkStorageRoot(source_, *parent, job.owner->nibble, *job.account, loaded)) {
+      job.root = StorageRootOf(*leaf);
       return;
     }
   }
-  if (loaded != nullptr) private_nodes_.insert(loaded);
+  job.root.kind = loaded == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
+  job.root.node = loaded == nullptr ? nullptr : Keep(std::move(loaded));
+}
+
+BranchNode* TrieUpdate::Keep(OwnedBranch node) {
+  private_nodes_.insert(node.get());
+  return node.release();
 }
 
 absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,
@@ -79,7 +72,7 @@ absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const Branc
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = source_.LoadBranches({&request, 1}); !s.ok()) return s;
   if (request.node == nullptr) return MissingBranch(account, path);
-  return Adopt(parent, nibble, request.node);
+  return Adopt(parent, nibble, OwnedBranch(request.node));
 }
 
 absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier>& frontier) {
@@ -103,7 +96,7 @@ absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier
       if (requests[i].node == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
         return MissingBranch(waiting[i]->account, NibblePath{});
       }
-      AdoptRoot(*waiting[i], requests[i].node);
+      AdoptRoot(*waiting[i], OwnedBranch(requests[i].node));
     }
   }
   for (TrieJob& job : jobs) {
@@ -170,7 +163,7 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
       if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
       for (size_t i = 0; i < missing.size(); ++i) {
         if (requests[i].node == nullptr) return MissingBranch(missing[i].account, requests[i].path);
-        missing[i].node = Adopt(slots[i].first, slots[i].second, requests[i].node);
+        missing[i].node = Adopt(slots[i].first, slots[i].second, OwnedBranch(requests[i].node));
         next.push_back(missing[i]);
       }
     }

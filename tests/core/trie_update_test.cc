@@ -220,7 +220,7 @@ class TrieRun {
     const auto leaf = [&](const LeafNode*) { bytes += static_cast<int64_t>(sizeof(LeafNode)); };
     if (root_.kind == TrieRoot::Kind::kLeaf && root_.leaf != nullptr) leaf(root_.leaf);
     if (root_.kind == TrieRoot::Kind::kBranch && root_.node != nullptr) {
-      ForEachInMemory(root_.node, true, branch, leaf);
+      ForEachInMemory(root_.node, branch, leaf);
     }
     return bytes;
   }
