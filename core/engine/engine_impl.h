@@ -79,6 +79,7 @@ class EngineImpl final : public StateEngine {
   void WriterLoop();
   absl::StatusOr<ApplyResult> ApplyNow(const BlockChanges& block, const ChangeDigest& digest, BytesView encoded,
                                        absl::Time deadline);
+  absl::StatusOr<std::shared_ptr<const BlockRecord>> FindRecord(const BlockChanges& block) const;
   absl::StatusOr<std::optional<ApplyResult>> FindApplied(const BlockChanges& block, const ChangeDigest& digest) const;
   absl::StatusOr<std::optional<BlockInfo>> FindParent(const BlockChanges& block) const;
   absl::StatusOr<ApplyResult> ApplyOnHead(const BlockChanges& block, const ChangeDigest& digest, BytesView encoded);
@@ -118,6 +119,7 @@ class EngineImpl final : public StateEngine {
   absl::StatusOr<std::shared_ptr<const ViewImpl>> FindView(const BlockSelector& block) const;
   absl::StatusOr<ViewPtr> ViewOnDisk(uint64_t number) const;
   absl::StatusOr<ViewPtr> TryViewOnDisk(uint64_t number) const;
+  absl::Status IndexOnDisk() const;
   absl::StatusOr<std::optional<uint64_t>> FindIndexed(const BlockSelector& block) const;
   absl::Status NotServed(const std::string& what) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   uint64_t DurableSequence() const;

@@ -18,6 +18,8 @@ namespace {
 using storage::Table;
 
 constexpr size_t kBucketsPerByteOfCache = 160;
+// What an undo record takes in memory, in sizes of its row.
+constexpr size_t kMemoryOfUndoRow = 3;
 
 storage::Compression ToStorage(TableCompression compression) {
   switch (compression) {
@@ -230,12 +232,20 @@ absl::Status EngineImpl::LoadHistory(const FlushedState& flushed) {
   const uint64_t keep = keep_blocks_;
   uint64_t oldest = flushed.head.number > keep ? flushed.head.number - keep : 0;
   oldest = std::max(oldest, flushed.oldest);
-  // What the tables have indexed need not be in memory.
-  for (uint64_t number = std::max(oldest, flushed.indexed_through); number <= flushed.head.number; ++number) {
-    absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(number));
+  // What the tables have indexed need not be in memory, and what does not fit is indexed when it is asked for.
+  std::deque<Bytes> rows;
+  uint64_t first = flushed.head.number + 1;
+  for (size_t bytes = 0; first > std::max(oldest, flushed.indexed_through);) {
+    absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(first - 1));
     if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::DataLossError(absl::StrCat("table history has no row for block ", number));
-    if (absl::Status s = LoadUndoRecord(number, **row); !s.ok()) return s;
+    if (!row->has_value()) return absl::DataLossError(absl::StrCat("table history has no row for block ", first - 1));
+    bytes += kMemoryOfUndoRow * (*row)->size();
+    if (!rows.empty() && bytes > options_.history_memory_bytes) break;
+    rows.push_front(**std::move(row));
+    --first;
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (absl::Status s = LoadUndoRecord(first + i, rows[i]); !s.ok()) return s;
   }
   absl::MutexLock lock(&store_->mutex);
   const BlockRecord& head = *store_->window->back();

@@ -16,6 +16,8 @@ constexpr size_t kTriesKept = 8;
 constexpr size_t kTriesAtMost = 64;
 constexpr size_t kEventsKept = 4096;
 constexpr size_t kPrunedHashesKept = 65536;
+// A history of so many blocks is indexed within seconds.
+constexpr uint64_t kIndexedOnDemand = 1024;
 // What one round of evictions looks at: buckets of rows, so many more for each row that has come since the last round,
 // and parts of the trie.
 constexpr size_t kEvictionSteps = 8192;
@@ -211,7 +213,9 @@ uint64_t EngineImpl::ServeNewest(uint64_t keep) {
   return store_->oldest_served;
 }
 
-// When the recent history takes too much memory, its older part is left to the tables, once they have it indexed.
+// When the recent history takes too much memory, its older part is left to the tables. They are indexed when somebody
+// asks for one of its blocks: after a bulk load nobody does, and the index costs as much as the load. What is kept for
+// long is indexed as it goes, or the first question would wait for all of it.
 void EngineImpl::LimitHistory() {
   if (store_->nodes.bytes() <= options_.history_memory_bytes &&
       store_->rows.bytes() <= options_.row_cache_bytes + options_.history_memory_bytes) {
@@ -221,17 +225,11 @@ void EngineImpl::LimitHistory() {
   absl::MutexLock lock(&store_->mutex);
   const BlockWindow& window = *store_->window;
   if (window.size() < 3) return;
-  // The index speaks of the chain that has been flushed: a block that is newer than that may have an older namesake
-  // there.
+  const size_t most = std::min(std::max<size_t>(1, window.size() / 8), window.size() - 2);
   size_t front = 0;
-  while (front + 2 < window.size() && window[front + 1]->block.number <= flushed.indexed_through &&
-         window[front + 1]->sequence <= flushed.sequence) {
-    ++front;
-  }
-  if (front == 0) {
-    flusher_->RequestIndex(window[std::max<size_t>(1, window.size() / 4)]->block.number);
-    return;
-  }
+  while (front < most && window[front + 1]->sequence <= flushed.sequence) ++front;
+  if (front == 0) return;
+  if (keep_blocks_ > kIndexedOnDemand) flusher_->RequestIndex(window[front]->block.number);
   store_->window = std::make_shared<BlockWindow>(window.begin() + static_cast<ptrdiff_t>(front), window.end());
 }
 

@@ -80,6 +80,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& se
     }
   }
   if (!on_disk) {
+    if (absl::Status s = IndexOnDisk(); !s.ok()) return s;
     absl::StatusOr<std::optional<uint64_t>> indexed = FindIndexed(selector);
     if (!indexed.ok()) return indexed.status();
     on_disk = *indexed;
@@ -101,6 +102,18 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::FindView(const BlockSelector& se
     return NotServed(absl::StrCat("the block with hash ", ToHex(hash->hash)));
   }
   return NotServed(absl::StrCat("a block with state root ", ToHex(std::get<BlockByRoot>(selector).root)));
+}
+
+// Waits until every block that is served from the tables is indexed.
+absl::Status EngineImpl::IndexOnDisk() const {
+  uint64_t through = 0;
+  {
+    absl::MutexLock lock(&store_->mutex);
+    const BlockWindow& window = *store_->window;
+    if (window.empty() || store_->oldest_served >= window.front()->block.number) return absl::OkStatus();
+    through = window.front()->block.number;
+  }
+  return flusher_->IndexThrough(through);
 }
 
 // The number of the newest block that is served from the tables and has this hash or root.
@@ -141,22 +154,28 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) cons
 
 absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) const {
   ViewImpl::Parts parts;
+  uint64_t front = 0;
   {
     absl::MutexLock lock(&store_->mutex);
     for (const std::shared_ptr<const BlockRecord>& record : *store_->window) {
       if (record->block.number == number) return MakeView(*record);
     }
+    front = store_->window->front()->block.number;
     parts.sequence = store_->window->front()->sequence;
     parts.trie = TrieFor(parts.sequence);
     store_->live_views.insert(parts.sequence);
   }
-  parts.history = std::make_unique<HistoryReader>(*store_->kv, number);
   const uint64_t sequence = parts.sequence;
-  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(number));
-  absl::Status status = row.status();
-  if (row.ok() && !row->has_value()) {
+  absl::Status status = flusher_->IndexThrough(front);
+  absl::StatusOr<storage::Value> row = storage::Value();
+  if (status.ok()) {
+    parts.history = std::make_unique<HistoryReader>(*store_->kv, number);
+    row = store_->kv->Get(Table::kHistory, BlockKey(number));
+    status = row.status();
+  }
+  if (status.ok() && !row->has_value()) {
     status = WithReason(absl::OutOfRangeError(absl::StrCat("block ", number, " has just been pruned")), "NOT_SERVED");
-  } else if (row.ok()) {
+  } else if (status.ok()) {
     absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
     if (header.ok()) {
       parts.block = header->block;

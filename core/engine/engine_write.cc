@@ -127,39 +127,55 @@ absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time dea
   return result;
 }
 
+// The served block that `block` would be again, or null.
+absl::StatusOr<std::shared_ptr<const BlockRecord>> EngineImpl::FindRecord(const BlockChanges& block) const {
+  {
+    absl::MutexLock lock(&store_->mutex);
+    const BlockWindow& window = *store_->window;
+    for (const auto& record : window) {
+      if (SameBlock(block, *record)) return record;
+    }
+    const bool on_disk =
+        !window.empty() && block.number >= store_->oldest_served && block.number < window.front()->block.number;
+    if (!on_disk) return nullptr;
+  }
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(block.number));
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return nullptr;
+  absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
+  if (!header.ok()) return header.status();
+  auto record = std::make_shared<const BlockRecord>(
+      BlockRecord{header->sequence, header->block, header->parent_root, header->digest});
+  return SameBlock(block, *record) ? record : nullptr;
+}
+
 // The answer to a block that is there already, nullopt for a new one.
 absl::StatusOr<std::optional<ApplyResult>> EngineImpl::FindApplied(const BlockChanges& block,
                                                                    const ChangeDigest& digest) const {
-  std::shared_ptr<const BlockWindow> window;
-  {
-    absl::MutexLock lock(&store_->mutex);
-    window = store_->window;
+  absl::StatusOr<std::shared_ptr<const BlockRecord>> found = FindRecord(block);
+  if (!found.ok()) return found.status();
+  if (*found == nullptr) return std::optional<ApplyResult>();
+  const BlockRecord& record = **found;
+  if (record.block.number != block.number) {
+    return Mismatch(absl::StrFormat("hash %s is that of block %d, which has been applied, not of block %d",
+                                    Show(block.hash), record.block.number, block.number),
+                    "HASH_IN_USE");
   }
-  for (const auto& record : *window) {
-    if (!SameBlock(block, *record)) continue;
-    if (record->block.number != block.number) {
-      return Mismatch(absl::StrFormat("hash %s is that of block %d, which has been applied, not of block %d",
-                                      Show(block.hash), record->block.number, block.number),
-                      "HASH_IN_USE");
-    }
-    if (record->digest != digest) {
-      if (!block.hash) return std::optional<ApplyResult>();
-      return Mismatch(
-          absl::StrFormat("block %d with hash %s has been applied with other changes; a block's hash stands "
-                          "for its content",
-                          block.number, Show(block.hash)),
-          "CONTENT_MISMATCH");
-    }
-    if (block.expected_root && *block.expected_root != record->block.state_root) {
-      return Mismatch(absl::StrFormat("block %d has been applied with state root %s, expected_root is %s", block.number,
-                                      ToHex(record->block.state_root), ToHex(*block.expected_root)),
-                      "ROOT_MISMATCH");
-    }
-    ApplyResult result = ResultOf(record->block);
-    result.already_applied = true;
-    return std::optional<ApplyResult>(result);
+  if (record.digest != digest) {
+    if (!block.hash) return std::optional<ApplyResult>();
+    return Mismatch(absl::StrFormat("block %d with hash %s has been applied with other changes; a block's hash stands "
+                                    "for its content",
+                                    block.number, Show(block.hash)),
+                    "CONTENT_MISMATCH");
   }
-  return std::optional<ApplyResult>();
+  if (block.expected_root && *block.expected_root != record.block.state_root) {
+    return Mismatch(absl::StrFormat("block %d has been applied with state root %s, expected_root is %s", block.number,
+                                    ToHex(record.block.state_root), ToHex(*block.expected_root)),
+                    "ROOT_MISMATCH");
+  }
+  ApplyResult result = ResultOf(record.block);
+  result.already_applied = true;
+  return std::optional<ApplyResult>(result);
 }
 
 // The block that `block` goes on top of: the head, an ancestor with `reorganize`, or none when it is the first.

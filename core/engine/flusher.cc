@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "core/byte_io.h"
 #include "core/engine/flush_batch.h"
 #include "core/engine/history_indexer.h"
@@ -159,6 +160,21 @@ void Flusher::SetOldest(uint64_t number, bool now) {
 void Flusher::RequestIndex(uint64_t through) {
   absl::MutexLock lock(&mutex_);
   index_wanted_ = std::max(index_wanted_, through);
+}
+
+absl::Status Flusher::IndexThrough(uint64_t through) {
+  absl::MutexLock lock(&mutex_);
+  index_wanted_ = std::max(index_wanted_, through);
+  const uint64_t attempts = attempts_;
+  const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return flushed_.indexed_through >= through || flushed_.head.number < through || stopping_ ||
+           (attempts_ > attempts && !last_status_.ok());
+  };
+  mutex_.Await(absl::Condition(&done));
+  if (flushed_.indexed_through >= through) return absl::OkStatus();
+  if (stopping_) return absl::UnavailableError("the daemon is shutting down");
+  if (!last_status_.ok()) return last_status_;
+  return absl::OutOfRangeError(absl::StrCat("block ", through, " has just been rolled back"));
 }
 
 void Flusher::SetGenesisRoot(const Hash& root) {

@@ -83,6 +83,8 @@ class Flusher {
   void SetOldest(uint64_t number, bool now) ABSL_LOCKS_EXCLUDED(mutex_);
   // Blocks up to this one are to be found through `history_index`, as soon as they are flushed.
   void RequestIndex(uint64_t through) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same, and waits for it. OUT_OF_RANGE when the block is not in the tables.
+  absl::Status IndexThrough(uint64_t through) ABSL_LOCKS_EXCLUDED(mutex_);
   void SetGenesisRoot(const Hash& root) ABSL_LOCKS_EXCLUDED(mutex_);
   FlushedState flushed() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs `work` while no flush is running.

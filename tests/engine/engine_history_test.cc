@@ -300,6 +300,53 @@ TEST(EngineHistory, TheOldestBlockOnDiskHasItsNames) {
   }
 }
 
+// The index costs as much as the blocks themselves; after a bulk load nobody asks for any of its blocks.
+TEST(EngineHistory, BlocksOnDiskAreIndexedWhenSomebodyAsks) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 60);
+  const auto index_rows = [&] {
+    chain.Close();
+    const size_t rows = ReadTables(options.data_dir)[static_cast<size_t>(Table::kHistoryIndex)].size();
+    chain.Open();
+    return rows;
+  };
+  EXPECT_EQ(index_rows(), 0u);
+  // Only the head is in memory after the start.
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(60));
+  EXPECT_EQ(index_rows(), 0u);
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectAt(20));
+  EXPECT_GT(index_rows(), 0u);
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+  // By its name, too.
+  ApplyWaves(chain, 60);
+  ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+  EXPECT_EQ((*chain.engine().View(BlockByHash{*chain.at(90).info.hash}))->block(), chain.at(90).info);
+}
+
+TEST(EngineHistory, ABlockOnDiskIsKnownWhenItComesAgain) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 5);
+  BlockChanges block = chain.Next(Wave(6));
+  ASSERT_NO_FATAL_FAILURE(chain.Apply(block));
+  ApplyWaves(chain, 20);
+  ASSERT_NO_FATAL_FAILURE(chain.Reopen());
+  const absl::StatusOr<ApplyResult> again = chain.engine().Apply(block);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->already_applied);
+  EXPECT_EQ(again->block, chain.at(6).info);
+  block.changes.push_back(SetBalance(77, 7));
+  const absl::Status other = chain.engine().Apply(block).status();
+  EXPECT_EQ(other.code(), Code::kFailedPrecondition);
+  EXPECT_EQ(ErrorReason(other).value_or(""), "CONTENT_MISMATCH");
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
+}
+
 // Between two flushes accounts go, come back with one slot, which makes no branch, and go again. What the tables still
 // have of their storage is neither then's nor now's.
 TEST(EngineHistory, StorageThatTheTablesHaveNotForgotten) {
