@@ -47,6 +47,7 @@ class Daemon {
   // The error is that of the last flush.
   absl::Status Stop();
 
+  EngineStatus engine_status() const { return engine_->Status(); }
   // What /metrics answers.
   std::string RenderMetrics() const { return metrics_.Render(); }
   const std::vector<std::string>& grpc_addresses() const { return grpc_->addresses(); }

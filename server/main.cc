@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "config/config.h"
 #include "core/engine/engine.h"
@@ -13,6 +14,7 @@
 #include "metrics/log.h"
 #include "server/daemon.h"
 #include "server/engine_watch.h"
+#include "server/service_manager.h"
 #include "server/startup.h"
 
 extern char** environ;
@@ -39,7 +41,7 @@ sigset_t BlockSignals() {
 }
 
 // Returns when the daemon is to stop. SIGHUP opens the log file anew, for log rotation.
-void WaitForStop(const sigset_t& signals, Daemon& daemon, Logger& log) {
+void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manager, Logger& log) {
   const timespec second{.tv_sec = 1, .tv_nsec = 0};
   while (true) {
     const int signal = sigtimedwait(&signals, nullptr, &second);
@@ -48,10 +50,13 @@ void WaitForStop(const sigset_t& signals, Daemon& daemon, Logger& log) {
       return;
     }
     if (signal == SIGHUP) {
+      manager.Reloading();
       const absl::Status reopened = log.Reopen();
       log.Info(LogModule::kServer, "log_reopened", {{"result", reopened.ToString()}});
+      manager.Reloaded();
     }
     daemon.Tick();
+    manager.Tick(daemon.engine_status());
   }
 }
 
@@ -99,7 +104,10 @@ int Run(int argc, char** argv) {
         Daemon::Start(ToDaemonOptions(*loaded, MPTD_VERSION), *std::move(engine), watch, **log);
     result = daemon.status();
     if (daemon.ok()) {
-      WaitForStop(signals, **daemon, **log);
+      ServiceManager manager;
+      manager.Ready(absl::StrJoin((*daemon)->grpc_addresses(), ", "));
+      WaitForStop(signals, **daemon, manager, **log);
+      manager.Stopping();
       LetInterruptKill();
       result = (*daemon)->Stop();
     }

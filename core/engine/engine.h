@@ -88,6 +88,9 @@ struct EngineStatus {
   uint64_t change_log_bytes = 0;
   uint32_t format_version = 0;
   std::optional<Hash> genesis_root;
+  // Times that the writer came round: after each task, and several times a second while it waits for work or for room
+  // in the queue. Standing still for minutes means that it hangs.
+  uint64_t writer_turns = 0;
 };
 
 // A head as followers see it.

@@ -77,6 +77,7 @@ class EngineImpl final : public StateEngine {
   // The writer's tasks (engine_write.cc).
   absl::Status RunOnWriter(const std::function<absl::Status()>& task, absl::Time deadline);
   void WriterLoop();
+  bool WaitForRoom(absl::Time deadline);
   absl::StatusOr<ApplyResult> ApplyNow(const BlockChanges& block, const ChangeDigest& digest, BytesView encoded,
                                        absl::Time deadline);
   absl::StatusOr<std::shared_ptr<const BlockRecord>> FindRecord(const BlockChanges& block) const;
@@ -170,6 +171,7 @@ class EngineImpl final : public StateEngine {
   std::deque<std::shared_ptr<Task>> tasks_ ABSL_GUARDED_BY(task_mutex_);
   bool stopping_ ABSL_GUARDED_BY(task_mutex_) = false;
   bool rows_offered_ ABSL_GUARDED_BY(task_mutex_) = false;  // by readers, for the index
+  std::atomic<uint64_t> writer_turns_{0};
   std::thread writer_;
 
   absl::Mutex sync_mutex_;

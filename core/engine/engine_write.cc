@@ -17,6 +17,7 @@ namespace {
 using storage::Table;
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(200);
+constexpr absl::Duration kWriterTurn = absl::Milliseconds(200);
 
 std::string Show(const std::optional<Hash>& hash) { return hash ? ToHex(*hash) : "none"; }
 
@@ -75,13 +76,14 @@ absl::Status EngineImpl::RunOnWriter(const std::function<absl::Status()>& work, 
 
 void EngineImpl::WriterLoop() {
   while (true) {
+    writer_turns_.fetch_add(1, std::memory_order_relaxed);
     std::shared_ptr<Task> task;
     {
       absl::MutexLock lock(&task_mutex_);
       const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(task_mutex_) {
         return stopping_ || !tasks_.empty() || rows_offered_;
       };
-      task_mutex_.AwaitWithTimeout(absl::Condition(&ready), absl::Milliseconds(200));
+      task_mutex_.AwaitWithTimeout(absl::Condition(&ready), kWriterTurn);
       // Housekeeping comes next, behind a task or at once.
       rows_offered_ = false;
       if (tasks_.empty()) {
@@ -100,6 +102,15 @@ void EngineImpl::WriterLoop() {
     task->done.Notify();
     Housekeeping();
   }
+}
+
+// False when the deadline came first. A writer that waits here does not hang, however long a slow disk makes it wait.
+bool EngineImpl::WaitForRoom(absl::Time deadline) {
+  while (!flusher_->WaitForRoom(options_.queue_bytes, std::min(deadline, absl::Now() + kWriterTurn))) {
+    if (absl::Now() >= deadline) return false;
+    writer_turns_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return true;
 }
 
 TransitionRules EngineImpl::RulesOf(const BlockChanges& block) const {
@@ -232,7 +243,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
   if (flusher_->queued_bytes() > options_.queue_bytes) {
     Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
     // Trimming and freeing go on meanwhile on other threads; only room is waited for.
-    if (!flusher_->WaitForRoom(options_.queue_bytes, deadline)) {
+    if (!WaitForRoom(deadline)) {
       return RetryLater("the write-behind queue is full and its flush has not kept up; the disk may be too slow",
                         kRetryDelay);
     }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -356,6 +357,42 @@ TEST(EngineAdmin, AFullQueue) {
   ASSERT_NO_FATAL_FAILURE(chain.Open());
   ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
   EXPECT_EQ(chain.engine().Verify({})->difference, "");
+}
+
+// Who watches the writer can tell waiting, for work or for room, from hanging.
+TEST(EngineAdmin, TheWriterComesRoundWhileItWaits) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.queue_bytes = 1;
+  std::atomic<bool> waits{false};
+  options.on_event = [&](const EngineEvent& event) {
+    if (event.kind == EngineEvent::Kind::kBackPressure) waits = true;
+  };
+  TwinChain chain(options);
+  const auto comes_round = [&] {
+    const uint64_t before = chain.engine().Status().writer_turns;
+    while (chain.engine().Status().writer_turns < before + 3) absl::SleepFor(absl::Milliseconds(10));
+  };
+  comes_round();
+  const std::string staging = options.data_dir + "/db/staging";
+  std::filesystem::remove_all(staging);
+  std::ofstream(staging) << "not a folder";
+  ASSERT_NO_FATAL_FAILURE(chain.Apply({SetBalance(1, 1)}));
+  const BlockChanges block = chain.Next({SetBalance(1, 2)});
+  std::atomic<bool> applied{false};
+  std::thread caller([&] {
+    const absl::Status status = chain.engine().Apply(block).status();
+    EXPECT_TRUE(status.ok()) << status;
+    applied = true;
+  });
+  while (!waits) absl::SleepFor(absl::Milliseconds(10));
+  comes_round();
+  EXPECT_FALSE(applied);
+  std::filesystem::remove(staging);
+  std::filesystem::create_directory(staging);
+  caller.join();
+  chain.Adopt(block);
+  ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
 }
 
 // Followers
