@@ -68,16 +68,25 @@ absl::Status InUse(int descriptor, const std::string& dir) {
                                                        known ? "pid " + *pid : "pid unknown"));
 }
 
-// Opens and locks DIR/LOCK, and writes our process id into it.
-absl::StatusOr<int> OpenLock(const std::string& dir) {
+// Opens DIR/LOCK with `flags` and locks it in the `mode` of flock.
+absl::StatusOr<int> OpenAndLock(const std::string& dir, int flags, int mode) {
   const std::string path = dir + "/LOCK";
-  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  Descriptor file(::open(path.c_str(), flags | O_CLOEXEC, 0640));
   if (file.get() < 0) return PosixError("opening the data folder's lock", path, errno);
-  while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(file.get(), mode | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK) return InUse(file.get(), dir);
     return PosixError("locking", path, errno);
   }
+  return file.Release();
+}
+
+// Makes DIR/LOCK, locks it for us alone, and writes our process id into it.
+absl::StatusOr<int> OpenLock(const std::string& dir) {
+  const absl::StatusOr<int> locked = OpenAndLock(dir, O_RDWR | O_CREAT, LOCK_EX);
+  if (!locked.ok()) return locked;
+  Descriptor file(*locked);
+  const std::string path = dir + "/LOCK";
   if (::ftruncate(file.get(), 0) != 0) return PosixError("writing", path, errno);
   if (absl::Status status = WriteAll(file.get(), absl::StrFormat("%d\n", ::getpid()), path); !status.ok())
     return status;
@@ -85,13 +94,8 @@ absl::StatusOr<int> OpenLock(const std::string& dir) {
 }
 
 absl::Status EnsureFormat(const std::string& dir) {
-  absl::Status status = CheckFormat(dir);
-  if (!absl::IsNotFound(status)) return status;
-  std::error_code ignored;
-  if (std::filesystem::exists(dir + "/db", ignored) || std::filesystem::exists(dir + "/log", ignored)) {
-    return absl::DataLossError(absl::StrFormat("the data folder %s has data but no file FORMAT", dir));
-  }
-  return WriteFormat(dir);
+  absl::Status status = CheckDataDir(dir);
+  return absl::IsNotFound(status) ? WriteFormat(dir) : status;
 }
 
 }  // namespace
@@ -111,6 +115,13 @@ absl::StatusOr<DataDirLock> LockDataDir(const std::string& named) {
   if (absl::Status status = MakeDirectory(lock.db_dir()); !status.ok()) return status;
   if (absl::Status status = MakeDirectory(lock.log_dir()); !status.ok()) return status;
   return lock;
+}
+
+absl::StatusOr<DataDirLock> ShareDataDir(const std::string& named) {
+  std::string dir = WithoutSlashes(named);
+  const absl::StatusOr<int> descriptor = OpenAndLock(dir, O_RDONLY, LOCK_SH);
+  if (!descriptor.ok()) return descriptor.status();
+  return DataDirLock(std::move(dir), *descriptor);
 }
 
 absl::Status WriteFormat(const std::string& named) {
@@ -147,6 +158,17 @@ absl::Status CheckFormat(const std::string& named) {
                         kFormatVersion));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckDataDir(const std::string& named) {
+  const std::string dir = WithoutSlashes(named);
+  absl::Status status = CheckFormat(dir);
+  if (!absl::IsNotFound(status)) return status;
+  std::error_code ignored;
+  if (std::filesystem::exists(dir + "/db", ignored) || std::filesystem::exists(dir + "/log", ignored)) {
+    return absl::DataLossError(absl::StrFormat("the data folder %s has data but no file FORMAT", dir));
+  }
+  return status;
 }
 
 absl::StatusOr<uint64_t> FreeDiskBytes(const std::string& dir) {

@@ -37,6 +37,7 @@ class DataDirLock {
 
  private:
   friend absl::StatusOr<DataDirLock> LockDataDir(const std::string& dir);
+  friend absl::StatusOr<DataDirLock> ShareDataDir(const std::string& dir);
   DataDirLock(std::string dir, int descriptor) : dir_(std::move(dir)), descriptor_(descriptor) {}
 
   std::string dir_;
@@ -49,11 +50,18 @@ class DataDirLock {
 // RESOURCE_EXHAUSTED when the disk is full; NOT_FOUND when its parent is not there; UNAVAILABLE when the disk fails.
 absl::StatusOr<DataDirLock> LockDataDir(const std::string& dir);
 
+// Keeps daemons out of a folder while it is looked at; makes and writes nothing. Others may do so at the same time.
+// NOT_FOUND when there is no such folder, or no LOCK in it because no daemon has used it yet; FAILED_PRECONDITION when
+// another process has it, naming that process; PERMISSION_DENIED when LOCK cannot be read.
+absl::StatusOr<DataDirLock> ShareDataDir(const std::string& dir);
+
 // Writes FORMAT into a folder, replacing one that is there: durably, and whole or not at all. For checkpoints, which
 // become data folders of their own.
 absl::Status WriteFormat(const std::string& dir);
 // OK when FORMAT in that folder is one that this program reads, NOT_FOUND when there is none, else as LockDataDir.
 absl::Status CheckFormat(const std::string& dir);
+// OK when there is data in that folder that this program reads, NOT_FOUND when there is none yet, else as LockDataDir.
+absl::Status CheckDataDir(const std::string& dir);
 
 // What an ordinary user may still write to the file system that `dir` is on.
 absl::StatusOr<uint64_t> FreeDiskBytes(const std::string& dir);

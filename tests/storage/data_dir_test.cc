@@ -40,6 +40,26 @@ TEST(DataDir, OneOwnerAtATime) {
   EXPECT_TRUE(LockDataDir(dir.path()).ok());
 }
 
+TEST(DataDir, ALookerKeepsDaemonsOutAndLeavesNothing) {
+  const TempDir dir;
+  EXPECT_EQ(ShareDataDir(dir / "absent").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ShareDataDir(dir.path()).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(CheckDataDir(dir.path()).code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  {
+    const auto owner = LockDataDir(dir.path());
+    ASSERT_TRUE(owner.ok());
+    const absl::Status refused = ShareDataDir(dir.path()).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(Message(refused), HasSubstr("pid " + std::to_string(::getpid())));
+  }
+  const auto first = ShareDataDir(dir.path());
+  EXPECT_TRUE(first.ok()) << first.status();
+  EXPECT_TRUE(ShareDataDir(dir.path()).ok());
+  EXPECT_EQ(LockDataDir(dir.path()).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(CheckDataDir(dir.path()).ok());
+}
+
 TEST(DataDir, AKilledOwnerLeavesNoLock) {
   const TempDir dir;
   int ready[2];
