@@ -12,6 +12,7 @@
 #include "core/engine/engine.h"
 #include "core/genesis.h"
 #include "metrics/log.h"
+#include "server/check_command.h"
 #include "server/daemon.h"
 #include "server/engine_watch.h"
 #include "server/service_manager.h"
@@ -83,6 +84,7 @@ absl::StatusOr<std::unique_ptr<StateEngine>> OpenEngine(const config::Settings& 
 int Run(int argc, char** argv) {
   // The distribution's Abseil is a debug build in this respect: it would keep a graph of all locks at every Lock().
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  if (AsksForCheck(argc, argv)) return RunCheckCommand(argc, argv, environ, MPTD_VERSION);
   const absl::StatusOr<config::Loaded> loaded = config::Load(argc, argv, environ, MPTD_VERSION);
   if (!loaded.ok()) return Fail(loaded.status(), kUsage);
   if (loaded->print.has_value()) {

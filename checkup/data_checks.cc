@@ -1,0 +1,180 @@
+// The checks of what the daemon is given: settings, the data folder and what is in it, the version.
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "checkup/checks.h"
+#include "checkup/notes.h"
+#include "core/hex.h"
+#include "storage/data_dir.h"
+
+namespace mptd::checkup {
+namespace {
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+bool OnlyThisMachine(const std::string& address) {
+  return address == "off" || address.starts_with("unix:") || address.starts_with("127.") ||
+         address.starts_with("[::1]:") || address.starts_with("localhost:");
+}
+
+void JudgeFormat(Notes& notes, const absl::Status& format) {
+  notes.Measured(Text(format));
+  notes.Wrong(Outcome::kFailed,
+              absl::IsDataLoss(format)
+                  ? "restore a checkpoint into a new folder and start on that; keep the damaged one for analysis"
+                  : "make the folder readable for this user");
+}
+
+void JudgeLog(Notes& notes, const absl::StatusOr<storage::ChangeLogSummary>& log) {
+  if (absl::IsNotFound(log.status())) return notes.Measured("no change log yet");
+  if (!log.ok()) {
+    notes.Measured(Text(log.status()));
+    return notes.Wrong(Outcome::kFailed, absl::IsDataLoss(log.status())
+                                             ? "restore a checkpoint into a new folder: the change log is damaged"
+                                             : "make the change log readable for this user");
+  }
+  notes.Measured(absl::StrFormat("change log whole: %d records in %s", log->records, SizeText(log->disk_bytes)));
+}
+
+void JudgeState(Notes& notes, const absl::StatusOr<std::optional<StoredState>>& state,
+                const std::optional<Hash>& genesis) {
+  if (!state.ok()) {
+    notes.Measured(Text(state.status()));
+    return notes.Wrong(Outcome::kFailed, absl::IsDataLoss(state.status())
+                                             ? "restore a checkpoint into a new folder: the tables are damaged"
+                                             : "make the tables readable for this user");
+  }
+  if (!state->has_value()) return notes.Measured("no blocks in the tables yet");
+  notes.Measured(absl::StrFormat("tables up to block %d", (*state)->head.number));
+  if (!genesis.has_value() || (*state)->genesis_root == genesis) return;
+  notes.Measured((*state)->genesis_root.has_value() ? absl::StrFormat("genesis root %s", ToHex(*(*state)->genesis_root))
+                                                    : "the first block was not a genesis");
+  notes.Expected(absl::StrFormat("the genesis root of server.genesis, %s", ToHex(*genesis)));
+  notes.Wrong(Outcome::kFailed, "correct server.genesis, or server.data_dir: this is the data of another chain");
+}
+
+}  // namespace
+
+Finding CheckConfiguration(const config::Settings& settings) {
+  Notes notes("configuration");
+  notes.Measured(absl::StrFormat("valid; persistence.mode %s, logging.level %s",
+                                 config::Name(settings.persistence.mode), settings.logging.level));
+  notes.Expected("persistence.mode sync or batched; logging.level info or warn");
+  if (settings.persistence.mode == config::PersistenceMode::kAsync) {
+    notes.Wrong(Outcome::kWarning,
+                "set persistence.mode to batched or sync: a crash takes back the blocks that are still in the queue");
+  }
+  if (settings.logging.level == "trace" || settings.logging.level == "debug") {
+    notes.Wrong(Outcome::kWarning, "set logging.level to info: this one fills the disk");
+  } else if (settings.logging.level == "critical" || settings.logging.level == "off") {
+    notes.Wrong(Outcome::kWarning, "set logging.level to info: errors are not logged with this one");
+  }
+  return notes.Take();
+}
+
+Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_file) {
+  Notes notes("permissions");
+  notes.Expected("a folder that this user may write, and others may not; a log file that can be appended to");
+  const std::string what = folder.is_data_dir ? folder.path : folder.path + ", where the data folder would be made,";
+  if (!folder.exists) {
+    notes.Measured(what + " is not there");
+    notes.Wrong(Outcome::kFailed, absl::StrFormat("make the folder %s", folder.path));
+  } else if (!folder.is_folder) {
+    notes.Measured(what + " is not a folder");
+    notes.Wrong(Outcome::kFailed, "name another folder in server.data_dir");
+  } else {
+    notes.Measured(absl::StrFormat("%s belongs to user %d and is%s writable for user %d", what, folder.owner,
+                                   folder.usable ? "" : " not", folder.user));
+    if (!folder.usable) {
+      notes.Wrong(Outcome::kFailed, absl::StrFormat("chown it to the daemon's user, or chmod u+rwx %s", folder.path));
+    } else if (folder.is_data_dir && folder.user == 0 && folder.owner != 0) {
+      notes.Wrong(Outcome::kWarning,
+                  absl::StrFormat("run this check and the daemon as user %d: root may do anything, and what it makes "
+                                  "the other user cannot write",
+                                  folder.owner));
+    }
+    if (folder.is_data_dir && folder.others_write) {
+      notes.Measured("others may write it");
+      notes.Wrong(Outcome::kWarning, absl::StrFormat("chmod o-w %s", folder.path));
+    }
+  }
+  if (!log_file.ok()) {
+    notes.Measured(Text(log_file));
+    notes.Wrong(Outcome::kFailed, "name a file in logging.file that this user may write, or make its folder");
+  }
+  return notes.Take();
+}
+
+Finding CheckTls(const config::Settings& settings) {
+  Notes notes("tls");
+  notes.Expected("addresses that only this machine reaches, as long as there is no TLS");
+  std::vector<std::string> open;
+  for (const std::string& address : settings.server.listen) {
+    if (!OnlyThisMachine(address)) open.push_back(address);
+  }
+  if (!OnlyThisMachine(settings.server.http_listen)) open.push_back(settings.server.http_listen);
+  notes.Measured("this version has no settings for TLS, so there are no files to check");
+  if (open.empty()) return notes.Skip("only this machine is answered");
+  notes.Wrong(Outcome::kSkipped, "let only a private network or a proxy with TLS reach these addresses");
+  return notes.Skip(absl::StrFormat("%s is served in the clear", absl::StrJoin(open, ", ")));
+}
+
+Finding CheckData(const DataReading& data, const std::optional<Hash>& genesis) {
+  Notes notes("data");
+  notes.Expected("no data yet, or whole data of this chain that no process has open");
+  if (absl::IsFailedPrecondition(data.lock)) {
+    notes.Measured(Text(data.lock));
+    notes.Wrong(Outcome::kFailed,
+                "stop that process before another daemon starts; ask it how it is with mptctl doctor");
+    return notes.Take();
+  }
+  if (!data.lock.ok()) {
+    notes.Measured(Text(data.lock));
+    notes.Wrong(Outcome::kFailed, "make the folder readable for this user");
+    return notes.Take();
+  }
+  if (absl::IsNotFound(data.format)) {
+    notes.Measured("no data yet");
+    return notes.Take();
+  }
+  // That check says what to do about it.
+  if (absl::IsFailedPrecondition(data.format)) return notes.Skip("of a newer format, see version");
+  if (!data.format.ok()) {
+    JudgeFormat(notes, data.format);
+    return notes.Take();
+  }
+  JudgeLog(notes, data.log);
+  JudgeState(notes, data.state, genesis);
+  return notes.Take();
+}
+
+Finding CheckVersion(const DataReading& data, std::string_view version) {
+  Notes notes("version");
+  notes.Measured(absl::StrFormat("mptd %s, data formats up to %d", version, storage::kFormatVersion));
+  notes.Expected("data of a format that this program reads");
+  if (!absl::IsFailedPrecondition(data.format)) return notes.Take();
+  notes.Measured(Text(data.format));
+  notes.Wrong(Outcome::kFailed, "install the version of mptd that wrote the data, or a newer one");
+  return notes.Take();
+}
+
+std::vector<Finding> CheckAll(const Readings& readings, const config::Settings& settings,
+                              const std::optional<Hash>& genesis, std::string_view version) {
+  return {CheckConfiguration(settings),
+          CheckDiskSpeed(readings.sync),
+          CheckSpace(readings.space, settings),
+          CheckMemory(readings.memory, settings),
+          CheckFileLimits(readings.files, settings),
+          CheckPorts(readings.listen),
+          CheckClock(readings.clock),
+          CheckCpu(readings.cpu, settings),
+          CheckKernel(readings.kernel, readings.memory),
+          CheckPermissions(readings.folder, readings.log_file),
+          CheckTls(settings),
+          CheckData(readings.data, genesis),
+          CheckVersion(readings.data, version)};
+}
+
+}  // namespace mptd::checkup
