@@ -12,7 +12,7 @@ namespace {
 
 constexpr char kFooter[] =
     R"(Exit codes: 0 done, 1 the answer is no (a proof or a check failed), 2 wrong arguments or input,
-3 the daemon refused or cannot be reached.
+3 the daemon refused or cannot be reached. Of doctor: 0 well, 1 a warning, 2 something failed, 3 not reached.
 
 Examples:
   mptctl status

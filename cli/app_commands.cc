@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/commands.h"
+#include "cli/http_get.h"
 #include "cli/values.h"
 
 namespace mptd::cli {
@@ -235,6 +236,14 @@ void AddAdminCommands(CommandLine& line) {
   CLI::App* command = Add(line, "health", "Ask grpc.health.v1; exit code 0 when serving, 1 when not", "health");
   Positional(command, "SERVICE", health->service, "One service, as mptd.v1.StateService (default: the daemon)");
   Runs(line, command, health, RunHealth);
+
+  auto doctor = std::make_shared<DoctorArgs>();
+  command = Add(line, "doctor", "Say what is wrong with the daemon and what to do; exit code 1 warning, 2 failed",
+                "doctor\ndoctor -o json\ndoctor --metrics-url http://10.0.0.5:7301/metrics");
+  command->add_option("--metrics-url", doctor->metrics_url, "Where /metrics is (default: as the daemon is configured)")
+      ->type_name("URL")
+      ->check(Check(ParseHttpUrl, "URL"));
+  Runs(line, command, doctor, RunDoctor);
 
   Runs(line, Add(line, "flush", "Write the queue to the tables", "flush"), RunFlush);
 

@@ -104,4 +104,10 @@ ExitCode RunConfig(Session& session);
 ExitCode RunHealth(Session& session, const HealthArgs& args);
 ExitCode RunVersion(Session& session);
 
+// commands_doctor.cc: what is wrong with the daemon.
+struct DoctorArgs {
+  std::string metrics_url;  // empty: as GetConfig says
+};
+ExitCode RunDoctor(Session& session, const DoctorArgs& args);
+
 }  // namespace mptd::cli

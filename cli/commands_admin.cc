@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
+#include "cli/health_name.h"
 #include "cli/progress.h"
 #include "cli/render.h"
 #include "cli/table.h"
@@ -10,22 +11,6 @@ namespace mptd::cli {
 namespace {
 
 using Admin = v1::AdminService::StubInterface;
-
-// grpc.health.v1.HealthCheckResponse.ServingStatus.
-constexpr int kServing = 1;
-
-const char* HealthName(int serving_status) {
-  switch (serving_status) {
-    case kServing:
-      return "SERVING";
-    case 2:
-      return "NOT_SERVING";
-    case 3:
-      return "SERVICE_UNKNOWN";
-    default:
-      return "UNKNOWN";
-  }
-}
 
 std::string Checked(const v1::VerifyResponse& progress) {
   return absl::StrCat(CountText(progress.accounts_checked()), " accounts, ", CountText(progress.slots_checked()),

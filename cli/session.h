@@ -18,6 +18,7 @@ namespace mptd::cli {
 enum class ExitCode {
   kOk = 0,
   kNo = 1,       // the answer is no: a proof or a check failed, a question was answered no
+  kFailing = 2,  // of doctor: something has failed (and kNo: something is about to)
   kUsage = 2,    // the arguments or the input cannot be understood
   kRefused = 3,  // the daemon refused, failed or cannot be reached
 };
