@@ -1,5 +1,6 @@
 // The checks of what the machine offers: disk, memory, files, addresses, clock, processor, kernel.
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "absl/strings/str_format.h"
@@ -37,7 +38,9 @@ std::string Milliseconds(absl::Duration duration) {
 }
 
 uint64_t Percent(uint64_t part, uint64_t whole) {
-  return whole == 0 ? 0 : static_cast<uint64_t>(100.0 * static_cast<double>(part) / static_cast<double>(whole) + 0.5);
+  return whole == 0
+             ? 0
+             : static_cast<uint64_t>(std::llround(100.0 * static_cast<double>(part) / static_cast<double>(whole)));
 }
 
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
