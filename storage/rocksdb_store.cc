@@ -15,8 +15,8 @@
 #include "rocksdb/listener.h"
 #include "rocksdb/sst_file_writer.h"
 #include "rocksdb/statistics.h"
-#include "rocksdb/utilities/checkpoint.h"
 #include "storage/mutex.h"
+#include "storage/rocksdb_checkpoint.h"
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_status.h"
 #include "storage/rocksdb_tuning.h"
@@ -438,15 +438,7 @@ void RocksDbStore::DropDeletedFiles(const TableBatch& batch) {
   }
 }
 
-absl::Status RocksDbStore::Checkpoint(const std::string& dir) {
-  const std::string what = absl::StrFormat("writing a checkpoint to %s", dir);
-  rocksdb::Checkpoint* made = nullptr;
-  if (const rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made); !status.ok()) {
-    return FromRocksDb(status, what);
-  }
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  return FromRocksDb(checkpoint->CreateCheckpoint(dir), what);
-}
+absl::Status RocksDbStore::Checkpoint(const std::string& dir) { return WriteCheckpoint(*db_, *env_, dir); }
 
 absl::Status RocksDbStore::Compact() {
   if (absl::Status status = CheckBackground(); !status.ok()) return status;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "rocksdb/db.h"
@@ -177,6 +178,47 @@ TEST(RocksDbStore, ACheckpointIsAStoreOfItsOwn) {
   ASSERT_TRUE(copy->Ingest(later.batches).ok());
   EXPECT_EQ(MarkedNumber(*copy), 6u);
   EXPECT_EQ(MarkedNumber(*store), 6u);
+}
+
+TEST(RocksDbStore, ACheckpointThatFailsLeavesNothing) {
+  const TempDir dir;
+  const auto store = MustOpen(SmallStore(dir / "db"));
+  Marked marked(1);
+  ASSERT_TRUE(store->Ingest(marked.batches).ok());
+  // Without its files the copy cannot be made.
+  const std::vector<std::string> tables = FilesEndingWith(dir / "db", ".sst");
+  ASSERT_FALSE(tables.empty());
+  std::filesystem::rename(tables.front(), dir / "kept");
+  EXPECT_FALSE(store->Checkpoint(dir / "copy").ok());
+  EXPECT_FALSE(std::filesystem::exists(dir / "copy"));
+  std::filesystem::rename(dir / "kept", tables.front());
+  EXPECT_TRUE(store->Checkpoint(dir / "copy").ok());
+}
+
+// A checkpoint waits for nothing that readers do.
+TEST(RocksDbStore, CheckpointsBesideReadersAndIngests) {
+  const TempDir dir;
+  const auto store = MustOpen(SmallStore(dir / "db"));
+  Marked first(1);
+  ASSERT_TRUE(store->Ingest(first.batches).ok());
+  std::atomic<bool> done = false;
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!done) store->NewIterator(Table::kMeta)->Seek("");
+    });
+  }
+  for (uint64_t i = 2; i <= 60; ++i) {
+    Marked next(i);
+    EXPECT_TRUE(store->Ingest(next.batches).ok());
+    EXPECT_TRUE(store->Checkpoint(dir / "copy").ok());
+    if (i % 20 == 0) {
+      EXPECT_EQ(MarkedNumber(*MustOpen(SmallStore(dir / "copy"))), i);
+    }
+    std::filesystem::remove_all(dir / "copy");
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
 }
 
 TEST(RocksDbStore, StatsAndCountersMove) {
