@@ -189,11 +189,7 @@ absl::Status EngineImpl::LoadUndoRecord(uint64_t number, BytesView row) {
   if (!undo.ok() || undo->header.block.number != number) {
     return absl::DataLossError(absl::StrCat("table history, the row of block ", number, " is damaged"));
   }
-  auto record = std::make_shared<BlockRecord>();
-  record->sequence = undo->header.sequence;
-  record->block = undo->header.block;
-  record->parent_root = undo->header.parent_root;
-  record->digest = undo->header.digest;
+  auto record = std::make_shared<const BlockRecord>(undo->header);
   auto rows = std::make_shared<TransitionRows>();
   rows->sequence = record->sequence;
   bool first;

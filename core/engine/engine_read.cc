@@ -167,22 +167,17 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) c
   }
   const uint64_t sequence = parts.sequence;
   absl::Status status = flusher_->IndexThrough(front);
-  absl::StatusOr<storage::Value> row = storage::Value();
   if (status.ok()) {
     parts.history = std::make_unique<HistoryReader>(*store_->kv, number);
-    row = store_->kv->Get(Table::kHistory, BlockKey(number));
-    status = row.status();
-  }
-  if (status.ok() && !row->has_value()) {
-    status = WithReason(absl::OutOfRangeError(absl::StrCat("block ", number, " has just been pruned")), "NOT_SERVED");
-  } else if (status.ok()) {
-    absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
-    if (header.ok()) {
-      parts.block = header->block;
-      parts.old_trie = store_->old_tries.Of(header->sequence);
+    absl::StatusOr<std::optional<BlockRecord>> record = ReadBlockRecord(*store_->kv, number);
+    if (record.ok() && record->has_value()) {
+      parts.block = (*record)->block;
+      parts.old_trie = store_->old_tries.Of((*record)->sequence);
       return ViewPtr(std::make_shared<ViewImpl>(store_, std::move(parts)));
     }
-    status = header.status();
+    status = record.ok() ? WithReason(absl::OutOfRangeError(absl::StrCat("block ", number, " has just been pruned")),
+                                      "NOT_SERVED")
+                         : record.status();
   }
   absl::MutexLock lock(&store_->mutex);
   store_->live_views.erase(store_->live_views.find(sequence));

@@ -7,6 +7,7 @@
 #include "absl/synchronization/notification.h"
 #include "core/account.h"
 #include "core/engine/engine_impl.h"
+#include "core/engine/history_reader.h"
 #include "core/engine/undo_record.h"
 #include "core/errors.h"
 #include "core/hex.h"
@@ -150,14 +151,10 @@ absl::StatusOr<std::shared_ptr<const BlockRecord>> EngineImpl::FindRecord(const 
         !window.empty() && block.number >= store_->oldest_served && block.number < window.front()->block.number;
     if (!on_disk) return nullptr;
   }
-  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kHistory, BlockKey(block.number));
-  if (!row.ok()) return row.status();
-  if (!row->has_value()) return nullptr;
-  absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
-  if (!header.ok()) return header.status();
-  auto record = std::make_shared<const BlockRecord>(
-      BlockRecord{header->sequence, header->block, header->parent_root, header->digest});
-  return SameBlock(block, *record) ? record : nullptr;
+  absl::StatusOr<std::optional<BlockRecord>> record = ReadBlockRecord(*store_->kv, block.number);
+  if (!record.ok()) return record.status();
+  if (!record->has_value() || !SameBlock(block, **record)) return nullptr;
+  return std::make_shared<const BlockRecord>(**std::move(record));
 }
 
 // The answer to a block that is there already, nullopt for a new one.
@@ -481,8 +478,7 @@ absl::StatusOr<EngineImpl::RollbackPlan> EngineImpl::PlanRollback(uint64_t numbe
     absl::StatusOr<UndoRecord> undo = DecodeUndo(bytes);
     if (!undo.ok()) return absl::DataLossError(absl::StrCat("table history, the row of block ", n, " is damaged"));
     if (n == number) {
-      plan.on_disk = std::make_shared<BlockRecord>(
-          BlockRecord{undo->header.sequence, undo->header.block, undo->header.parent_root, undo->header.digest});
+      plan.on_disk = std::make_shared<const BlockRecord>(undo->header);
       continue;
     }
     for (const UndoRow& r : undo->accounts) plan.keys[Table::kAccounts].emplace_back(r.key);

@@ -138,17 +138,22 @@ bool Flusher::WaitForRoom(uint64_t max_bytes, absl::Time deadline) {
   return mutex_.AwaitWithDeadline(absl::Condition(&room), deadline);
 }
 
+absl::Status Flusher::WaitUntil(absl::FunctionRef<bool()> reached) {
+  const uint64_t attempts = attempts_;
+  const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return reached() || stopping_ || (attempts_ > attempts && !last_status_.ok());
+  };
+  mutex_.Await(absl::Condition(&done));
+  if (reached()) return absl::OkStatus();
+  return stopping_ ? absl::UnavailableError("the daemon is shutting down") : last_status_;
+}
+
 absl::Status Flusher::FlushThrough(uint64_t sequence) {
   absl::MutexLock lock(&mutex_);
   wanted_ = std::max(wanted_, sequence);
-  const uint64_t attempts = attempts_;
-  const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return (flushed_.sequence >= sequence && !PruneBehind()) || stopping_ ||
-           (attempts_ > attempts && !last_status_.ok());
-  };
-  mutex_.Await(absl::Condition(&done));
-  if (flushed_.sequence >= sequence) return absl::OkStatus();
-  return stopping_ ? absl::UnavailableError("the daemon is shutting down") : last_status_;
+  absl::Status status =
+      WaitUntil([&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return flushed_.sequence >= sequence && !PruneBehind(); });
+  return flushed_.sequence >= sequence ? absl::OkStatus() : status;
 }
 
 void Flusher::SetOldest(uint64_t number, bool now) {
@@ -165,15 +170,10 @@ void Flusher::RequestIndex(uint64_t through) {
 absl::Status Flusher::IndexThrough(uint64_t through) {
   absl::MutexLock lock(&mutex_);
   index_wanted_ = std::max(index_wanted_, through);
-  const uint64_t attempts = attempts_;
-  const auto done = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return flushed_.indexed_through >= through || flushed_.head.number < through || stopping_ ||
-           (attempts_ > attempts && !last_status_.ok());
-  };
-  mutex_.Await(absl::Condition(&done));
-  if (flushed_.indexed_through >= through) return absl::OkStatus();
-  if (stopping_) return absl::UnavailableError("the daemon is shutting down");
-  if (!last_status_.ok()) return last_status_;
+  absl::Status status = WaitUntil([&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return flushed_.indexed_through >= through || flushed_.head.number < through;
+  });
+  if (!status.ok() || flushed_.indexed_through >= through) return status;
   return absl::OutOfRangeError(absl::StrCat("block ", through, " has just been rolled back"));
 }
 

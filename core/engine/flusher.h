@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -92,6 +93,8 @@ class Flusher {
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits until `reached`, unless the thread stops or its next try fails; then the error that says which.
+  absl::Status WaitUntil(absl::FunctionRef<bool()> reached) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ShouldFlush() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::Status FlushOnce() ABSL_LOCKS_EXCLUDED(mutex_, flush_mutex_);
   std::shared_ptr<const TrieSnapshot> FindTrie(uint64_t sequence) const;

@@ -69,13 +69,11 @@ std::vector<Bytes> NamesOf(const BlockInfo& block) {
 
 // Adds the rows of `meta` that find the block, or with `drop` takes them away; nothing when the block has no row.
 absl::Status PutNames(const storage::KeyValueStore& kv, uint64_t number, bool drop, FlushBatch& batch) {
-  absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
-  if (!row.ok()) return row.status();
-  if (!row->has_value()) return absl::OkStatus();
-  absl::StatusOr<UndoHeader> header = DecodeUndoHeader(**row);
-  if (!header.ok()) return header.status();
+  absl::StatusOr<std::optional<BlockRecord>> record = ReadBlockRecord(kv, number);
+  if (!record.ok()) return record.status();
+  if (!record->has_value()) return absl::OkStatus();
   const std::optional<BytesView> value = drop ? std::nullopt : std::optional(BytesView());
-  for (const Bytes& name : NamesOf(header->block)) batch.Put(Table::kMeta, name + BlockKey(number), value);
+  for (const Bytes& name : NamesOf((*record)->block)) batch.Put(Table::kMeta, name + BlockKey(number), value);
   return absl::OkStatus();
 }
 

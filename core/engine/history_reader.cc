@@ -19,6 +19,13 @@ bool VariableKeys(Table table) { return table == Table::kAccountNodes || table =
 
 }  // namespace
 
+absl::StatusOr<std::optional<BlockRecord>> ReadBlockRecord(const storage::KeyValueStore& kv, uint64_t number) {
+  const absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return std::nullopt;
+  return DecodeUndoHeader(**row);
+}
+
 Bytes HistoryIndexPrefix(Table table, BytesView key) {
   Bytes out;
   out.push_back(static_cast<char>(table));

@@ -10,10 +10,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "core/engine/undo_record.h"
 #include "core/types.h"
 #include "storage/kv_store.h"
 
 namespace mptd {
+
+// Which block it is whose undo record is in the tables; nullopt when there is none of this number.
+absl::StatusOr<std::optional<BlockRecord>> ReadBlockRecord(const storage::KeyValueStore& kv, uint64_t number);
 
 // One row's changes in a run of blocks.
 struct HistoryEntry {

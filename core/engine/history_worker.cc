@@ -133,7 +133,8 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
   if (published.record != nullptr) {
     UndoRecord record;
     item.block = published.record->block;
-    record.header = {sequence, published.record->block, published.record->parent_root, published.record->digest};
+    record.header = *published.record;
+    record.header.sequence = sequence;
     const storage::EpochPin pin(store_->row_epochs);
     for (const auto* entry : published.rows->accounts) {
       record.accounts.push_back({entry->key(), ReplacedBy(*entry, sequence)});

@@ -18,6 +18,7 @@
 #include "core/engine/node_history.h"
 #include "core/engine/old_tries.h"
 #include "core/engine/row_offers.h"
+#include "core/engine/undo_record.h"
 #include "core/trie/trie_update.h"
 #include "storage/kv_store.h"
 #include "storage/version_index.h"
@@ -40,14 +41,6 @@ struct TransitionRows {
 };
 // All transitions whose versions are in memory, canonical or not, oldest first.
 using TransitionList = std::vector<std::shared_ptr<const TransitionRows>>;
-
-// One block of the served window.
-struct BlockRecord {
-  uint64_t sequence = 0;  // a transition after which this block was the head
-  BlockInfo block;
-  Hash parent_root;
-  ChangeDigest digest;
-};
 
 // The canonical blocks that are served from memory, oldest first. Of the first, what it replaced is not in memory.
 using BlockWindow = std::vector<std::shared_ptr<const BlockRecord>>;

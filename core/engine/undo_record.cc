@@ -13,7 +13,7 @@ constexpr uint16_t kAbsent = 0xffff;
 
 absl::Status Damaged() { return absl::DataLossError("not an undo record"); }
 
-void EncodeHeader(ByteWriter& out, const UndoHeader& header) {
+void EncodeHeader(ByteWriter& out, const BlockRecord& header) {
   out.U8(kVersion);
   out.U64(header.sequence);
   out.U64(header.block.number);
@@ -25,7 +25,7 @@ void EncodeHeader(ByteWriter& out, const UndoHeader& header) {
   out.Fixed(header.digest);
 }
 
-bool DecodeHeader(ByteReader& in, UndoHeader& header) {
+bool DecodeHeader(ByteReader& in, BlockRecord& header) {
   if (in.U8() != kVersion) return false;
   header.sequence = in.U64();
   header.block.number = in.U64();
@@ -125,9 +125,9 @@ absl::StatusOr<UndoRecord> DecodeUndo(BytesView bytes) {
   return record;
 }
 
-absl::StatusOr<UndoHeader> DecodeUndoHeader(BytesView bytes) {
+absl::StatusOr<BlockRecord> DecodeUndoHeader(BytesView bytes) {
   ByteReader in(bytes);
-  UndoHeader header;
+  BlockRecord header;
   if (!DecodeHeader(in, header)) return Damaged();
   return header;
 }

@@ -15,8 +15,9 @@
 
 namespace mptd {
 
-struct UndoHeader {
-  uint64_t sequence = 0;  // the transition that applied the block
+// Which block it is: the head of its undo record, and all that is kept of a block of the served window.
+struct BlockRecord {
+  uint64_t sequence = 0;  // a transition after which this block was the head
   BlockInfo block;
   Hash parent_root;
   ChangeDigest digest;
@@ -30,7 +31,7 @@ struct UndoRow {
 
 // The views point into the bytes that were decoded and into `keys`; when encoding, to wherever the caller has them.
 struct UndoRecord {
-  UndoHeader header;
+  BlockRecord header;
   std::vector<UndoRow> accounts;       // key: hashed address; value: slim account
   std::vector<UndoRow> slots;          // key: hashed address, hashed slot key
   std::vector<UndoRow> account_nodes;  // key: row key; value: undo entry of core/trie/branch_record.h, never nullopt
@@ -49,6 +50,6 @@ uint64_t BlockNumberOf(BytesView key);
 Bytes EncodeUndo(const UndoRecord& record);
 // DATA_LOSS when it is not such a record.
 absl::StatusOr<UndoRecord> DecodeUndo(BytesView bytes);
-absl::StatusOr<UndoHeader> DecodeUndoHeader(BytesView bytes);
+absl::StatusOr<BlockRecord> DecodeUndoHeader(BytesView bytes);
 
 }  // namespace mptd

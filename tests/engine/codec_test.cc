@@ -214,7 +214,7 @@ void ExpectSameRows(const std::vector<UndoRow>& a, const std::vector<UndoRow>& b
   }
 }
 
-void ExpectSameHeader(const UndoHeader& a, const UndoHeader& b) {
+void ExpectSameHeader(const BlockRecord& a, const BlockRecord& b) {
   EXPECT_EQ(a.sequence, b.sequence);
   EXPECT_EQ(a.block, b.block);
   EXPECT_EQ(a.parent_root, b.parent_root);
@@ -235,7 +235,7 @@ TEST(UndoRecords, ComeBack) {
     ASSERT_NO_FATAL_FAILURE(ExpectSameRows(moved.account_nodes, record.account_nodes));
     ASSERT_NO_FATAL_FAILURE(ExpectSameRows(moved.slot_nodes, record.slot_nodes));
     EXPECT_EQ(moved.new_code, record.new_code);
-    absl::StatusOr<UndoHeader> header = DecodeUndoHeader(bytes);
+    absl::StatusOr<BlockRecord> header = DecodeUndoHeader(bytes);
     ASSERT_TRUE(header.ok());
     ExpectSameHeader(*header, record.header);
   }
