@@ -12,8 +12,6 @@
 namespace mptd::checkup {
 namespace {
 
-std::string Text(const absl::Status& status) { return std::string(status.message()); }
-
 bool OnlyThisMachine(const std::string& address) {
   return address == "off" || address.starts_with("unix:") || address.starts_with("127.") ||
          address.starts_with("[::1]:") || address.starts_with("localhost:");

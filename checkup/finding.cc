@@ -89,7 +89,7 @@ std::string Json(std::span<const Finding> findings) {
 }
 
 std::string SizeText(uint64_t bytes) {
-  constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};
+  constexpr std::array<const char*, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
   if (bytes < 1024) return absl::StrFormat("%d B", bytes);
   double value = static_cast<double>(bytes) / 1024;
   size_t unit = 0;

@@ -43,8 +43,6 @@ uint64_t Percent(uint64_t part, uint64_t whole) {
              : static_cast<uint64_t>(std::llround(100.0 * static_cast<double>(part) / static_cast<double>(whole)));
 }
 
-std::string Text(const absl::Status& status) { return std::string(status.message()); }
-
 void JudgeRatio(Notes& notes, std::string_view name, const std::optional<uint64_t>& ratio, uint64_t highest) {
   if (!ratio.has_value()) return;
   notes.Measured(absl::StrFormat("%s %d", name, *ratio));

@@ -5,9 +5,12 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "checkup/finding.h"
 
 namespace mptd::checkup {
+
+inline std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 class Notes {
  public:

@@ -49,8 +49,14 @@ Finding Skipped(std::string name, std::string why) {
   return {.name = std::move(name), .outcome = Outcome::kSkipped, .measured = std::move(why)};
 }
 
-Finding SkippedWithoutMetric(std::string name, std::string_view metric) {
-  return Skipped(std::move(name), absl::StrFormat("the metric %s was not read", metric));
+// What `judge(value, finding)` makes of a metric; skipped without it.
+template <typename Judge>
+Finding FromMetric(const DaemonReadings& readings, std::string name, std::string_view metric, const Judge& judge) {
+  const std::optional<double> value = Metric(readings, metric);
+  if (!value.has_value()) return Skipped(std::move(name), absl::StrFormat("the metric %s was not read", metric));
+  Finding out{.name = std::move(name)};
+  judge(*value, out);
+  return out;
 }
 
 // "1.2.3" in order; what is no number counts as 0.
@@ -88,26 +94,23 @@ Finding JudgeReadOnly(const DaemonReadings& readings) {
 }
 
 Finding JudgeHealthLevel(const DaemonReadings& readings) {
-  constexpr std::string_view kMetric = "state_health_level";
-  const std::optional<double> level = Metric(readings, kMetric);
-  if (!level.has_value()) return SkippedWithoutMetric("health_level", kMetric);
-  Finding out{.name = "health_level", .measured = absl::StrFormat("level %.0f of 3", *level), .expected = "level 3"};
-  if (*level >= 3) return out;
-  out.outcome = *level >= 2 ? Outcome::kWarning : Outcome::kFailed;
-  out.advice = "read what else is listed here, and the daemon's log from the first error on";
-  return out;
+  return FromMetric(readings, "health_level", "state_health_level", [](double level, Finding& out) {
+    out.measured = absl::StrFormat("level %.0f of 3", level);
+    out.expected = "level 3";
+    if (level >= 3) return;
+    out.outcome = level >= 2 ? Outcome::kWarning : Outcome::kFailed;
+    out.advice = "read what else is listed here, and the daemon's log from the first error on";
+  });
 }
 
 Finding JudgeCorruption(const DaemonReadings& readings) {
-  constexpr std::string_view kMetric = "state_corruption_detected";
-  const std::optional<double> found = Metric(readings, kMetric);
-  if (!found.has_value()) return SkippedWithoutMetric("corruption", kMetric);
-  Finding out{.name = "corruption", .measured = "none met", .expected = "none met"};
-  if (*found == 0) return out;
-  out.outcome = Outcome::kFailed;
-  out.measured = "data on disk did not check out";
-  out.advice = "do not restart: copy the data folder and the log, then start another daemon from a checkpoint";
-  return out;
+  return FromMetric(readings, "corruption", "state_corruption_detected", [](double found, Finding& out) {
+    out.measured = out.expected = "none met";
+    if (found == 0) return;
+    out.outcome = Outcome::kFailed;
+    out.measured = "data on disk did not check out";
+    out.advice = "do not restart: copy the data folder and the log, then start another daemon from a checkpoint";
+  });
 }
 
 Finding JudgeQueue(const DaemonReadings& readings) {
@@ -151,20 +154,17 @@ Finding JudgeDurability(const DaemonReadings& readings) {
 }
 
 Finding JudgeFlushes(const DaemonReadings& readings) {
-  constexpr std::string_view kMetric = "state_persistence_failures_total";
-  const std::optional<double> failures = Metric(readings, kMetric);
-  if (!failures.has_value()) return SkippedWithoutMetric("flushes", kMetric);
-  Finding out{.name = "flushes",
-              .measured = absl::StrFormat("%.0f failed since the start", *failures),
-              .expected = "none failed"};
-  if (*failures == 0) return out;
-  const uint64_t waiting = readings.status.queue_blocks();
-  const bool behind = waiting > ConfigNumber(readings, "persistence.flush_blocks");
-  out.outcome = behind ? Outcome::kFailed : Outcome::kWarning;
-  out.advice = absl::StrFormat(
-      "look for flush_failed in the log, which names the reason (disk full, permissions, disk failing)%s",
-      behind ? absl::StrFormat("; %d blocks wait now", waiting) : "");
-  return out;
+  return FromMetric(readings, "flushes", "state_persistence_failures_total", [&](double failures, Finding& out) {
+    out.measured = absl::StrFormat("%.0f failed since the start", failures);
+    out.expected = "none failed";
+    if (failures == 0) return;
+    const uint64_t waiting = readings.status.queue_blocks();
+    const bool behind = waiting > ConfigNumber(readings, "persistence.flush_blocks");
+    out.outcome = behind ? Outcome::kFailed : Outcome::kWarning;
+    out.advice = absl::StrFormat(
+        "look for flush_failed in the log, which names the reason (disk full, permissions, disk failing)%s",
+        behind ? absl::StrFormat("; %d blocks wait now", waiting) : "");
+  });
 }
 
 Finding DiskFinding(double free, std::string measured) {
@@ -192,16 +192,13 @@ Finding JudgeDisk(const DaemonReadings& readings) {
 }
 
 Finding JudgeMemory(const DaemonReadings& readings) {
-  constexpr std::string_view kMetric = "state_memory_usage_percent";
-  const std::optional<double> used = Metric(readings, kMetric);
-  if (!used.has_value()) return SkippedWithoutMetric("memory", kMetric);
-  Finding out{.name = "memory",
-              .measured = absl::StrFormat("%.0f %% of what it may use", *used),
-              .expected = absl::StrFormat("less than %.0f %%", kHighMemoryPercent)};
-  if (*used < kHighMemoryPercent) return out;
-  out.outcome = *used < kHighestMemoryPercent ? Outcome::kWarning : Outcome::kFailed;
-  out.advice = "lower cache.* and restart, or give it more memory, before the kernel ends it";
-  return out;
+  return FromMetric(readings, "memory", "state_memory_usage_percent", [](double used, Finding& out) {
+    out.measured = absl::StrFormat("%.0f %% of what it may use", used);
+    out.expected = absl::StrFormat("less than %.0f %%", kHighMemoryPercent);
+    if (used < kHighMemoryPercent) return;
+    out.outcome = used < kHighestMemoryPercent ? Outcome::kWarning : Outcome::kFailed;
+    out.advice = "lower cache.* and restart, or give it more memory, before the kernel ends it";
+  });
 }
 
 Finding JudgeWindow(const DaemonReadings& readings) {

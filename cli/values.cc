@@ -123,15 +123,6 @@ std::string CountText(uint64_t count) {
   return out;
 }
 
-std::string SizeText(uint64_t bytes) {
-  if (bytes < 1024) return absl::StrCat(bytes, " B");
-  constexpr std::array<const char*, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
-}
-
 std::string UptimeText(uint64_t seconds) {
   if (seconds < 60) return absl::StrFormat("%ds", seconds);
   if (seconds < 3600) return absl::StrFormat("%dm %ds", seconds / 60, seconds % 60);

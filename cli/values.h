@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "checkup/finding.h"
 
 namespace mptd::cli {
 
@@ -28,7 +29,7 @@ std::string EtherText(std::string_view wei);               // "1.5": 10^18 wei a
 std::string BalanceText(std::string_view wei);             // "1500000000000000000 wei (1.5 ether)"
 
 std::string CountText(uint64_t count);       // "1,234,567"
-std::string SizeText(uint64_t bytes);        // "512 B", "1.5 MiB"
+using checkup::SizeText;                     // "512 B", "1.5 MiB"
 std::string UptimeText(uint64_t seconds);    // "3d 4h", "5m 2s"
 std::string OneLine(std::string_view text);  // line breaks become spaces
 

@@ -71,7 +71,7 @@ absl::StatusOr<std::optional<Hash>> ConfiguredGenesis(const std::string& name) {
   const absl::StatusOr<Genesis> genesis = LoadGenesis(name);
   if (!genesis.ok()) return genesis.status();
   if (genesis->number != 0) return std::nullopt;
-  return genesis->state_root.has_value() ? *genesis->state_root : GenesisRoot(*genesis);
+  return NamedRoot(*genesis);
 }
 
 Finding WrongConfiguration(const absl::Status& status) {

@@ -130,9 +130,11 @@ HttpResponse Daemon::AnswerReady() const {
   return {.status = 503, .body = absl::StrFormat("not ready: %s\n", status.message())};
 }
 
-void Daemon::Tick() {
-  const bool serving = EngineWatch::Ready(engine_->Status()).ok();
+EngineStatus Daemon::Tick() {
+  EngineStatus status = engine_->Status();
+  const bool serving = EngineWatch::Ready(status).ok();
   if (serving != std::exchange(serving_, serving)) grpc_->SetServing(serving);
+  return status;
 }
 
 absl::Status Daemon::Stop() {

@@ -40,14 +40,13 @@ class Daemon {
   // As Stop, unless it has been called.
   ~Daemon();
 
-  // To be called about every second: brings health up to date.
-  void Tick();
+  // To be called about every second: brings health up to date. Returns the engine's status that it went by.
+  EngineStatus Tick();
 
   // Says NOT_SERVING, ends streams, waits for running calls as long as the grace period, flushes and closes the engine.
   // The error is that of the last flush.
   absl::Status Stop();
 
-  EngineStatus engine_status() const { return engine_->Status(); }
   // What /metrics answers.
   std::string RenderMetrics() const { return metrics_.Render(); }
   const std::vector<std::string>& grpc_addresses() const { return grpc_->addresses(); }

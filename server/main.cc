@@ -56,8 +56,7 @@ void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manage
       log.Info(LogModule::kServer, "log_reopened", {{"result", reopened.ToString()}});
       manager.Reloaded();
     }
-    daemon.Tick();
-    manager.Tick(daemon.engine_status());
+    manager.Tick(daemon.Tick());
   }
 }
 

@@ -135,6 +135,8 @@ Hash GenesisRoot(const Genesis& genesis) {
   return RootOfSorted(std::move(leaves));
 }
 
+Hash NamedRoot(const Genesis& genesis) { return genesis.state_root ? *genesis.state_root : GenesisRoot(genesis); }
+
 absl::Status StartFromGenesis(StateEngine& engine, Genesis genesis, Logger& log) {
   const EngineStatus status = engine.Status();
   const std::string name = genesis.name;
@@ -149,7 +151,7 @@ absl::Status StartFromGenesis(StateEngine& engine, Genesis genesis, Logger& log)
   }
   // Only a first block of number 0 is remembered as the genesis.
   if (genesis.number != 0) return absl::OkStatus();
-  const Hash wanted = genesis.state_root.has_value() ? *genesis.state_root : GenesisRoot(genesis);
+  const Hash wanted = NamedRoot(genesis);
   if (status.genesis_root == wanted) return absl::OkStatus();
   if (!status.genesis_root.has_value()) {
     return absl::FailedPreconditionError(

@@ -22,6 +22,8 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
 
 // The root of the genesis' accounts, worked out without a database.
 Hash GenesisRoot(const Genesis& genesis);
+// The root that a chain of this genesis starts with: the one that it names, else worked out.
+Hash NamedRoot(const Genesis& genesis);
 
 // Makes sure that the engine's chain starts from `genesis`: applies it when there are no blocks, and makes it durable.
 // FAILED_PRECONDITION, with both roots, when the chain starts from another one.

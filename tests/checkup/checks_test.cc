@@ -289,7 +289,8 @@ TEST(FindingTest, Sizes) {
   EXPECT_EQ(SizeText(1023), "1023 B");
   EXPECT_EQ(SizeText(1536), "1.5 KiB");
   EXPECT_EQ(SizeText(3 * kGiB), "3.0 GiB");
-  EXPECT_EQ(SizeText(5000 * 1024 * kGiB), "5000.0 TiB");
+  EXPECT_EQ(SizeText(5000 * 1024 * kGiB), "4.9 PiB");
+  EXPECT_EQ(SizeText(5000 * kGiB * 1024 * 1024), "5000.0 PiB");
 }
 
 }  // namespace
