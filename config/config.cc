@@ -1,7 +1,9 @@
 #include "config/config.h"
 
+#include <filesystem>
 #include <map>
 #include <set>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -76,6 +78,15 @@ void RefuseValue(Gathered& gathered, std::string_view name, std::string_view wha
   gathered.problems.push_back(Problem(winner, winner.where, what));
 }
 
+// Whether a path is a folder or in it, by the names alone.
+bool IsInside(const std::string& path, const std::string& folder) {
+  std::error_code error;
+  const std::filesystem::path from = std::filesystem::absolute(folder, error).lexically_normal() / "";
+  const std::string relative =
+      (std::filesystem::absolute(path, error).lexically_normal() / "").lexically_relative(from).string();
+  return !error && !relative.starts_with("..");
+}
+
 // What no single value can tell.
 void CheckTogether(Gathered& gathered) {
   const Settings& settings = gathered.settings;
@@ -89,6 +100,9 @@ void CheckTogether(Gathered& gathered) {
     if (!any_port && !addresses.insert(address).second) {
       RefuseValue(gathered, "server.listen", absl::StrFormat("\"%s\" is there twice", address));
     }
+  }
+  if (!settings.backup.dir.empty() && IsInside(settings.backup.dir, settings.server.data_dir)) {
+    RefuseValue(gathered, "backup.dir", "is inside server.data_dir; name a folder outside of it, best on another disk");
   }
   std::set<std::string> modules;
   for (const std::string& level : settings.logging.module_levels) {

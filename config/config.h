@@ -57,6 +57,11 @@ struct Settings {
     uint64_t keep_recent_states = 128;
     uint64_t pruning_interval_blocks = 64;
   };
+  struct Backup {
+    std::string dir;  // empty: no checkpoints are made
+    absl::Duration interval = absl::Hours(24);
+    uint64_t keep = 7;
+  };
   struct Performance {
     uint64_t worker_threads = 0;  // 0: one a core; fits an int
   };
@@ -76,6 +81,7 @@ struct Settings {
   Persistence persistence;
   Cache cache;
   Pruning pruning;
+  Backup backup;
   Performance performance;
   Limits limits;
   Logging logging;

@@ -51,6 +51,7 @@ constexpr Section kSections[] = {
     {"persistence", "When blocks become durable and how they are written to the tables."},
     {"cache", "Memory, in bytes. The queue (persistence.queue_bytes) comes on top."},
     {"pruning", "How far back state is served."},
+    {"backup", "Checkpoints that the daemon makes by itself; docs/BACKUP.md says how to use them."},
     {"performance", "Threads."},
     {"limits", "What a single block may contain."},
     {"logging", "What is logged, how and where to."},
@@ -223,6 +224,26 @@ constexpr Key kKeys[] = {
      .min = 1,
      .max = 1'000'000,
      .help = "How many blocks pass between two prunings."},
+
+    // backup
+    {.name = "backup.dir",
+     .kind = Kind::kString,
+     .field = At<&S::backup, &S::Backup::dir>,
+     .help = "The folder that checkpoints are made in, of this daemon alone and outside of the data folder; it is made "
+             "when it is not there; empty for none."},
+    {.name = "backup.interval",
+     .kind = Kind::kDuration,
+     .field = At<&S::backup, &S::Backup::interval>,
+     .min = kSecond,
+     .max = 24 * 366 * kHour,
+     .help = "A checkpoint is made so long after the last one, also across restarts, unless the head has not moved."},
+    {.name = "backup.keep",
+     .kind = Kind::kUnsigned,
+     .unit = "checkpoints",
+     .field = At<&S::backup, &S::Backup::keep>,
+     .min = 1,
+     .max = 100'000,
+     .help = "How many checkpoints stay; when there are more, the oldest that the daemon made are removed."},
 
     // performance
     {.name = "performance.worker_threads",

@@ -88,8 +88,13 @@ class AdminServiceImpl final : public RawAdminService {
 
   absl::Status DoCheckpoint(const pb::CheckpointRequest& request, pb::CheckpointResponse& response) {
     if (!request.directory().starts_with('/')) return InvalidField("directory", "must be an absolute path");
+    const absl::StatusOr<backup::Manifest> made = options_.make_checkpoint(request.directory(), request.verify());
+    if (!made.ok()) return made.status();
     response.set_directory(request.directory());
-    return Answer(rpc_.engine().Checkpoint(request.directory()), response.mutable_block());
+    response.set_files(made->files.size());
+    response.set_bytes(made->bytes());
+    FillBlock(made->block, /*durable=*/true, response.mutable_block());
+    return absl::OkStatus();
   }
 
   absl::Status DoPrune(const pb::PruneRequest& request, pb::PruneResponse& response) {

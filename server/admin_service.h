@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "backup/manifest.h"
 #include "grpcpp/impl/service_type.h"
 #include "mptd/v1/admin.pb.h"
 #include "server/rpc.h"
@@ -18,6 +19,8 @@ struct AdminOptions {
   std::string persistence_mode;
   // Sets the level of a module, of all when it is empty, and returns the one before. Called from any thread.
   std::function<absl::StatusOr<std::string>(const std::string& level, const std::string& module)> set_log_level;
+  // Makes a checkpoint as a new folder; waits for another that is under way. Called from any thread.
+  std::function<absl::StatusOr<backup::Manifest>(const std::string& dir, bool verify)> make_checkpoint;
   // As GetConfig answers; no secrets.
   std::vector<pb::ConfigEntry> config;
 };

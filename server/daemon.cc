@@ -53,6 +53,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std
 Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log)
     : options_(std::move(options)), log_(log), watch_(watch), engine_(std::move(engine)), calls_(MakeCallMetrics()) {
   rpc_.emplace(*engine_, log_, calls_, options_.limits);
+  checkpoints_.emplace(*engine_, options_.version, log_);
+  if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
   AdminOptions admin{
       .version = options_.version,
       .persistence_mode = options_.persistence_mode,
@@ -64,6 +66,7 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
             }
             return previous;
           },
+      .make_checkpoint = [this](const std::string& dir, bool verify) { return checkpoints_->Make(dir, verify); },
       .config = options_.config};
   state_service_ = MakeStateService(*rpc_);
   admin_service_ = MakeAdminService(*rpc_, std::move(admin));
@@ -94,6 +97,7 @@ void Daemon::AddMetrics() {
     writer.Gauge("mptd_grpc_running_calls", "Calls that wait, work on a pool or stream.",
                  static_cast<double>(rpc_->running()));
     writer.Counter("mptd_log_lines_lost_total", "Lines that could not be logged.", static_cast<double>(log_.lost()));
+    if (backups_.has_value()) backups_->Write(writer);
     WriteMemoryShare(writer);
     WriteProcessMetrics(writer);
   });
@@ -115,6 +119,7 @@ absl::Status Daemon::Listen() {
     if (!http.ok()) return http.status();
     http_ = *std::move(http);
   }
+  if (backups_.has_value()) backups_->Start();
   log_.Info(LogModule::kServer, "listening",
             {{"grpc", absl::StrJoin(grpc_addresses(), ",")}, {"http", absl::StrJoin(http_addresses(), ",")}});
   return absl::OkStatus();
@@ -148,8 +153,10 @@ absl::Status Daemon::Stop() {
     rpc_->Drain();
     grpc_->Shutdown(options_.shutdown_grace);
   }
+  checkpoints_->Stop();
   rpc_->Stop();
   http_.reset();  // its handlers ask the engine
+  backups_.reset();
   rpc_.reset();
   if (!engine_->Status().read_only) flushed = engine_->Flush().status();
   engine_.reset();

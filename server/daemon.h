@@ -15,6 +15,8 @@
 #include "metrics/log.h"
 #include "metrics/metrics.h"
 #include "server/admin_service.h"
+#include "server/backup_schedule.h"
+#include "server/checkpoint_maker.h"
 #include "server/engine_watch.h"
 #include "server/grpc_server.h"
 #include "server/http_server.h"
@@ -30,6 +32,7 @@ struct DaemonOptions {
   std::string http_listen;  // host:port, or empty for none
   RpcLimits limits;
   absl::Duration shutdown_grace = absl::Seconds(30);
+  BackupOptions backup;
 };
 
 class Daemon {
@@ -69,6 +72,8 @@ class Daemon {
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;
   MetricsRegistry metrics_;
+  std::optional<CheckpointMaker> checkpoints_;
+  std::optional<BackupSchedule> backups_;  // when they are scheduled
   std::optional<Rpc> rpc_;
   std::unique_ptr<grpc::Service> state_service_;
   std::unique_ptr<grpc::Service> admin_service_;

@@ -117,6 +117,8 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   out.limits.slow_call = loaded.settings.logging.slow_call_ms;
   out.limits.read_threads = std::max(4u, std::thread::hardware_concurrency());
   out.shutdown_grace = server.shutdown_grace;
+  const config::Settings::Backup& backup = loaded.settings.backup;
+  out.backup = {.dir = backup.dir, .interval = backup.interval, .keep = backup.keep};
   return out;
 }
 

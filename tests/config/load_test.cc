@@ -221,6 +221,15 @@ TEST(LoadTest, ValuesThatContradictEachOtherAreRefused) {
   EXPECT_THAT(Problems({{"--listen=127.0.0.1:0,127.0.0.1:0"}, {}, {}}), IsEmpty());
   EXPECT_THAT(Problems({{}, {"MPTD_LOGGING_MODULE_LEVELS=rpc=debug,rpc=info"}, {}}),
               ElementsAre("environment variable MPTD_LOGGING_MODULE_LEVELS: the module rpc is there twice"));
+  for (const std::string dir : {"/d", "/d/", "/d/backups", "/x/../d"}) {
+    EXPECT_THAT(Problems({{"--data-dir=/d/", "--backup.dir=" + dir}, {}, {}}),
+                ElementsAre("flag --backup.dir: is inside server.data_dir; name a folder outside of it, best on "
+                            "another disk"))
+        << dir;
+  }
+  for (const std::string dir : {"/", "/data", "/d2", "/d/../backups"}) {
+    EXPECT_EQ(LoadGood({{"--data-dir=/d", "--backup.dir=" + dir}, {}, {}}).settings.backup.dir, dir);
+  }
 }
 
 TEST(LoadTest, HelpAndVersionAnswerWhateverElseIsWrong) {

@@ -1,7 +1,10 @@
 // AdminService, over TCP.
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 #include <thread>
 
+#include "backup/manifest.h"
 #include "core/types.h"
 #include "tests/server/test_daemon.h"
 
@@ -70,12 +73,22 @@ TEST_F(AdminServiceTest, Checkpoint) {
   EXPECT_EQ(FieldOf(Call(&Stub::Checkpoint, request, &response)), "directory");
   request.set_directory("relative/path");
   EXPECT_EQ(FieldOf(Call(&Stub::Checkpoint, request, &response)), "directory");
-  request.set_directory("/exists");
-  EXPECT_EQ(Call(&Stub::Checkpoint, request, &response).error_code(), StatusCode::FAILED_PRECONDITION);
-  request.set_directory("/new");
+  std::string scratch = (std::filesystem::temp_directory_path() / "mptd-admin-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(scratch.data()), nullptr);
+  request.set_directory(scratch);
+  EXPECT_EQ(Call(&Stub::Checkpoint, request, &response).error_code(), StatusCode::ALREADY_EXISTS);
+  request.set_directory(scratch + "/new");
+  request.set_verify(true);
   ASSERT_TRUE(Call(&Stub::Checkpoint, request, &response).ok());
-  EXPECT_EQ(response.directory(), "/new");
+  EXPECT_EQ(response.directory(), scratch + "/new");
   EXPECT_EQ(response.block().number(), 2u);
+  EXPECT_EQ(response.files(), 2u);
+  const absl::StatusOr<backup::Manifest> manifest = backup::ReadManifest(scratch + "/new");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->block.number, 2u);
+  EXPECT_EQ(manifest->daemon_version, "9.9");
+  EXPECT_EQ(response.bytes(), manifest->bytes());
+  std::filesystem::remove_all(scratch);
 }
 
 TEST_F(AdminServiceTest, Prune) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 #include <utility>
@@ -328,8 +330,13 @@ absl::StatusOr<BlockInfo> FakeEngine::Flush() {
 }
 
 absl::StatusOr<BlockInfo> FakeEngine::Checkpoint(const std::string& dir) {
-  if (dir == "/exists") return absl::FailedPreconditionError("the folder exists already");
-  return Flush();
+  absl::StatusOr<BlockInfo> head = Flush();
+  std::filesystem::create_directories(dir + "/db");
+  std::ofstream(dir + "/db/000001.sst") << "rows of block " << head->number;
+  const std::unique_lock lock(mutex_);
+  if (!checkpoint_error_.ok()) return checkpoint_error_;
+  std::ofstream(dir + "/FORMAT") << "mptd data format 1\n";
+  return head;
 }
 
 absl::StatusOr<uint64_t> FakeEngine::Prune(uint64_t keep_blocks) {
@@ -402,6 +409,11 @@ void FakeEngine::set_read_only(std::string reason) {
 void FakeEngine::set_durable_lag(uint64_t blocks) {
   const std::unique_lock lock(mutex_);
   durable_lag_ = blocks;
+}
+
+void FakeEngine::set_checkpoint_error(absl::Status status) {
+  const std::unique_lock lock(mutex_);
+  checkpoint_error_ = std::move(status);
 }
 
 void FakeEngine::set_events_kept(size_t count) {

@@ -46,6 +46,8 @@ class FakeEngine final : public StateEngine {
   int scans_done() const { return scans_done_; }
   void set_read_only(std::string reason);
   void set_durable_lag(uint64_t blocks);
+  // Checkpoint writes a part of its files, and ends with this.
+  void set_checkpoint_error(absl::Status status);
   void set_events_kept(size_t count);
   void set_verify_steps(int steps) { verify_steps_ = steps; }
   // Views that somebody holds.
@@ -75,6 +77,7 @@ class FakeEngine final : public StateEngine {
   mutable std::condition_variable changed_;
   std::map<uint64_t, std::shared_ptr<const Block>> blocks_;
   std::vector<HeadEvent> events_;  // event i has index i + 1
+  absl::Status checkpoint_error_;
   size_t events_kept_ = 1000;
   uint64_t durable_lag_ = 0;
   bool hold_applies_ = false;

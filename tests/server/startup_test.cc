@@ -59,7 +59,8 @@ TEST(StartupTest, EveryServerSettingArrives) {
   const auto loaded =
       Load({"--listen=127.0.0.1:1,unix:/s", "--http-listen=off", "--server.max_message_bytes=1MiB",
             "--server.max_concurrent_calls=5", "--server.default_deadline=6s", "--server.shutdown_grace=7s",
-            "--logging.slow_call_ms=8ms", "--persistence.mode=sync", "--logging.format=json", "--logging.level=debug"});
+            "--logging.slow_call_ms=8ms", "--persistence.mode=sync", "--logging.format=json", "--logging.level=debug",
+            "--backup.dir=/b", "--backup.interval=9s", "--backup.keep=10"});
   const DaemonOptions out = ToDaemonOptions(loaded, "9.9");
   EXPECT_EQ(out.version, "9.9");
   EXPECT_EQ(out.persistence_mode, "sync");
@@ -72,6 +73,9 @@ TEST(StartupTest, EveryServerSettingArrives) {
   EXPECT_EQ(out.limits.default_deadline, absl::Seconds(6));
   EXPECT_EQ(out.limits.slow_call, absl::Milliseconds(8));
   EXPECT_EQ(out.shutdown_grace, absl::Seconds(7));
+  EXPECT_EQ(out.backup.dir, "/b");
+  EXPECT_EQ(out.backup.interval, absl::Seconds(9));
+  EXPECT_EQ(out.backup.keep, 10u);
   bool found = false;
   for (const pb::ConfigEntry& entry : out.config) {
     if (entry.key() != "persistence.mode") continue;
