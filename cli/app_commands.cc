@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cli/app_building.h"
 #include "cli/commands.h"
 #include "cli/http_get.h"
 #include "cli/values.h"
@@ -30,35 +31,10 @@ CLI::Validator IsHash() { return Check(HashBytes, "hash"); }
 CLI::Validator IsSlot() { return Check(SlotBytes, "slot"); }
 CLI::Validator IsBlock() { return Check(ParseAt, "block"); }
 
-// `examples` are command lines, one each line.
-CLI::App* Add(CommandLine& line, const std::string& name, const std::string& what, const std::string& examples) {
-  CLI::App* command = line.app.add_subcommand(name, what);
-  std::string footer = "Examples:";
-  for (const std::string& example : CLI::detail::split(examples, '\n')) footer += "\n  mptctl " + example;
-  command->footer(footer + "\nGlobal options (--server, --timeout, -o json, --at): mptctl --help");
-  return command;
-}
-
 CLI::App* AddReader(CommandLine& line, const std::string& name, const std::string& what, const std::string& examples) {
   CLI::App* command = Add(line, name, what, examples);
   line.reads_block.push_back(command);
   return command;
-}
-
-// An argument without a type behind its name, which says it all.
-template <typename T>
-CLI::Option* Positional(CLI::App* command, const std::string& name, T& target, const std::string& help) {
-  return command->add_option(name, target, help)->type_name("");
-}
-
-template <typename Args>
-void Runs(CommandLine& line, CLI::App* command, std::shared_ptr<Args> args, ExitCode (*run)(Session&, const Args&)) {
-  command->callback(
-      [&line, args, run] { line.action = [args, run](Session& session) { return run(session, *args); }; });
-}
-
-void Runs(CommandLine& line, CLI::App* command, ExitCode (*run)(Session&)) {
-  command->callback([&line, run] { line.action = run; });
 }
 
 void AddBlockOptions(CLI::App* command, BlockOptions& options) {
@@ -247,19 +223,7 @@ void AddAdminCommands(CommandLine& line) {
 
   Runs(line, Add(line, "flush", "Write the queue to the tables", "flush"), RunFlush);
 
-  auto checkpoint = std::make_shared<CheckpointArgs>();
-  command = Add(line, "checkpoint", "Copy the data to a new folder that a daemon can be started on",
-                "checkpoint /var/backups/mptd-2026-01-01");
-  const CLI::Validator absolute(
-      [](std::string& text) {
-        return text.starts_with('/') ? std::string()
-                                     : absl::StrCat("\"", text, "\" is not an absolute path of the daemon's machine");
-      },
-      "", "path");
-  Positional(command, "DIR", checkpoint->directory, "An absolute path on the daemon's machine that does not exist yet")
-      ->required()
-      ->check(absolute);
-  Runs(line, command, checkpoint, RunCheckpoint);
+  AddCheckpointCommands(line);
 
   auto prune = std::make_shared<PruneArgs>();
   command = Add(line, "prune", "Drop the history of old blocks", "prune --keep 128");

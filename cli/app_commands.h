@@ -29,6 +29,7 @@ void AddProofCommands(CommandLine& line);
 void AddListCommands(CommandLine& line);
 void AddWriteCommands(CommandLine& line);
 void AddAdminCommands(CommandLine& line);
+void AddCheckpointCommands(CommandLine& line);
 
 // The script that makes `shell` (bash, zsh or fish) complete this command line.
 std::string CompletionScript(const CommandLine& line, const std::string& shell);

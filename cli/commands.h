@@ -81,9 +81,6 @@ ExitCode RunRollback(Session& session, const RollbackArgs& args);
 ExitCode RunImport(Session& session, const ApplyArgs& args);
 
 // commands_admin.cc: the daemon itself.
-struct CheckpointArgs {
-  std::string directory;
-};
 struct PruneArgs {
   uint64_t keep = 0;
 };
@@ -96,7 +93,6 @@ struct HealthArgs {
 };
 ExitCode RunStatus(Session& session);
 ExitCode RunFlush(Session& session);
-ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args);
 ExitCode RunPrune(Session& session, const PruneArgs& args);
 ExitCode RunCheck(Session& session);
 ExitCode RunLogLevel(Session& session, const LogLevelArgs& args);
@@ -109,5 +105,23 @@ struct DoctorArgs {
   std::string metrics_url;  // empty: as GetConfig says
 };
 ExitCode RunDoctor(Session& session, const DoctorArgs& args);
+
+// commands_checkpoint.cc: made by the daemon; all else works on folders of this machine, without one.
+struct CheckpointArgs {
+  std::string directory;
+  bool verify = false;
+};
+struct CheckpointFolderArgs {
+  std::string directory;
+};
+struct CheckpointRestoreArgs {
+  std::string checkpoint;
+  std::string data_dir;
+  bool full = false;
+};
+ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args);
+ExitCode RunCheckpointList(Session& session, const CheckpointFolderArgs& args);
+ExitCode RunCheckpointVerify(Session& session, const CheckpointFolderArgs& args);
+ExitCode RunCheckpointRestore(Session& session, const CheckpointRestoreArgs& args);
 
 }  // namespace mptd::cli

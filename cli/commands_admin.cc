@@ -52,21 +52,6 @@ ExitCode RunFlush(Session& session) {
   return ExitCode::kOk;
 }
 
-ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args) {
-  v1::CheckpointRequest request;
-  request.set_directory(args.directory);
-  v1::CheckpointResponse response;
-  const grpc::Status status = session.client().Call(&Admin::Checkpoint, request, &response, Patience::kLong);
-  if (!status.ok()) return session.Refused(status, Patience::kLong);
-  if (session.json()) {
-    session.PrintJson({{"directory", response.directory()}, {"block", BlockJson(response.block())}});
-  } else {
-    session.terminal().Print(absl::StrFormat("%s holds %s; `mptd --data-dir %s` starts on it\n", response.directory(),
-                                             BlockLine(response.block()), response.directory()));
-  }
-  return ExitCode::kOk;
-}
-
 ExitCode RunPrune(Session& session, const PruneArgs& args) {
   v1::PruneRequest request;
   request.set_keep_blocks(args.keep);

@@ -57,10 +57,25 @@ CommandInfo Describe(const CLI::App& app) {
   return out;
 }
 
+// A command's own commands are offered as its words, with the options of all of them.
+void AddNested(const CLI::App& app, CommandInfo& out) {
+  const CommandInfo nested = Describe(app);
+  absl::StrAppend(&out.words, out.words.empty() ? "" : " ", nested.name);
+  out.takes_file |= nested.takes_file;
+  for (const OptionInfo& option : nested.options) {
+    const bool known = std::any_of(out.options.begin(), out.options.end(),
+                                   [&](const OptionInfo& other) { return other.names == option.names; });
+    if (!known) out.options.push_back(option);
+  }
+}
+
 std::vector<CommandInfo> DescribeAll(const CLI::App& app) {
   std::vector<CommandInfo> out;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+  const auto all = [](const CLI::App*) { return true; };
+  for (const CLI::App* command : app.get_subcommands(all)) {
     out.push_back(Describe(*command));
+    for (const CLI::App* nested : command->get_subcommands(all)) AddNested(*nested, out.back());
+  }
   return out;
 }
 

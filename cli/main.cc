@@ -7,6 +7,7 @@
 #include <iostream>
 #include <system_error>
 
+#include "absl/synchronization/mutex.h"
 #include "cli/app.h"
 
 int main(int argc, char** argv) {
@@ -16,6 +17,8 @@ int main(int argc, char** argv) {
   // gRPC's own log lines would stand between ours; failures are reported by the call.
   // NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  // The distribution's Abseil is a debug build in this respect: a restore would keep a graph of all locks.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   std::ios::sync_with_stdio(false);
   mptd::cli::Terminal terminal({.in = &std::cin,
                                 .out = &std::cout,

@@ -363,6 +363,13 @@ TEST_F(CallsTest, AdminCommands) {
   EXPECT_EQ(Json({"flush"})["number"], 10);
   EXPECT_THAT(Out({"checkpoint", "/backup/x"}), StartsWith("/backup/x holds block 10"));
   EXPECT_EQ(Run({"checkpoint", "backup"}).code, 2);
+  EXPECT_EQ(Json({"checkpoint", "create", "/backup/x", "--verify"})["files"], 12);
+  EXPECT_EQ(Run({"checkpoint", "create", "backup"}).code, 2);
+  EXPECT_EQ(Run({"checkpoint"}).code, 2);
+  EXPECT_EQ(Run({"checkpoint", "list", "/backup", "/surplus"}).code, 2);
+  EXPECT_EQ(Run({"checkpoint", "list", dir_.path() + "/none"}).code, 2);
+  EXPECT_EQ(Json({"checkpoint", "list", dir_.path()}), json::array());
+  EXPECT_THAT(Run({"checkpoint", "verify", dir_.path()}).err, HasSubstr("is not a checkpoint"));
   EXPECT_EQ(Out({"prune", "--keep", "128"}), "dropped the history of 1,500 blocks; block 128 is the oldest served\n");
   EXPECT_EQ(Run({"prune"}).code, 2);
   EXPECT_EQ(Out({"log-level", "debug", "--module", "storage"}), "the log level of storage is now debug, it was info\n");

@@ -253,6 +253,7 @@ grpc::Status StubAdmin::Flush(Context*, const v1::FlushRequest*, v1::FlushRespon
 grpc::Status StubAdmin::Checkpoint(Context*, const v1::CheckpointRequest* request, v1::CheckpointResponse* response) {
   const std::lock_guard lock(state_.mutex);
   response->set_directory(request->directory());
+  response->set_files(request->verify() ? 12 : 11);
   *response->mutable_block() = StubBlock(state_.head);
   return grpc::Status::OK;
 }
