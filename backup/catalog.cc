@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "backup/files.h"
 #include "storage/posix_error.h"
@@ -135,8 +136,9 @@ absl::StatusOr<std::vector<std::string>> RemoveRemains(const std::string& dir) {
   std::vector<std::string> removed;
   for (const std::string& name : *names) {
     const std::optional<std::string_view> stem = WithoutSuffix(name);
-    if (!stem.has_value() || !NumberInName(*stem).has_value() || !LooksLikeRemains(dir + "/" + name)) continue;
-    if (absl::Status status = RemoveTree(dir + "/" + name); !status.ok()) return status;
+    const std::string path = absl::StrCat(dir, "/", name);
+    if (!stem.has_value() || !NumberInName(*stem).has_value() || !LooksLikeRemains(path)) continue;
+    if (absl::Status status = RemoveTree(path); !status.ok()) return status;
     removed.push_back(name);
   }
   return removed;
@@ -155,8 +157,9 @@ absl::StatusOr<std::vector<std::string>> RemoveOldest(const std::string& dir, ui
   for (size_t i = 0; i + keep < listed->size(); ++i) {
     const std::string& name = (*listed)[i].name;
     // Under a name that says so, in case that this is interrupted.
-    const std::string going = dir + "/" + name + kPartialSuffix;
-    if (absl::Status status = MoveDirectory(dir + "/" + name, going, /*over_empty=*/false); !status.ok()) return status;
+    const std::string path = absl::StrCat(dir, "/", name);
+    const std::string going = path + kPartialSuffix;
+    if (absl::Status status = MoveDirectory(path, going, /*over_empty=*/false); !status.ok()) return status;
     if (absl::Status status = RemoveTree(going); !status.ok()) return status;
     removed.push_back(name);
   }
