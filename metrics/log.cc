@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <utility>
 
@@ -87,6 +90,23 @@ absl::StatusOr<int> OpenForAppending(const std::string& file) {
   return fd;
 }
 
+// What a file is rotated by.
+struct Rotation {
+  uint64_t max_bytes;  // 0: never
+  uint64_t keep_files;
+};
+
+std::string NameOfOld(const std::string& file, uint64_t number) { return absl::StrFormat("%s.%d", file, number); }
+
+// FILE becomes FILE.1, that FILE.2 and so on; the last one is dropped.
+absl::Status RenameOld(const std::string& file, uint64_t keep_files) {
+  for (uint64_t i = keep_files; i > 1; --i) {
+    (void)std::rename(NameOfOld(file, i - 1).c_str(), NameOfOld(file, i).c_str());  // there may be none yet
+  }
+  if (std::rename(file.c_str(), NameOfOld(file, 1).c_str()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrFormat("cannot rename the log file %s", file));
+}
+
 // Writes all of it, or false. A descriptor that does not block, as a supervisor may have set up standard error, is
 // waited for.
 bool WriteFully(int fd, std::string_view data) {
@@ -119,8 +139,8 @@ void BlockSignals() {
 class LineSink final : public spdlog::sinks::sink {
  public:
   // `fd` is owned unless it is standard error.
-  LineSink(LogFormat format, std::string file, int fd, std::function<void(std::string_view)> capture)
-      : format_(format), file_(std::move(file)), capture_(std::move(capture)), fd_(fd) {}
+  LineSink(LogFormat format, std::string file, Rotation rotation, int fd, std::function<void(std::string_view)> capture)
+      : format_(format), file_(std::move(file)), rotation_(rotation), capture_(std::move(capture)), fd_(fd) {}
   ~LineSink() override {
     if (!file_.empty()) close(fd_);
   }
@@ -184,12 +204,25 @@ class LineSink final : public spdlog::sinks::sink {
     buffer_.assign(line);
     buffer_.push_back('\n');
     std::lock_guard lock(mutex_);
+    if (rotation_.max_bytes != 0 && !file_.empty()) RotateFor(buffer_.size());
     if (!WriteFully(fd_, buffer_)) failed_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Begins a new file when `bytes` more would make this one too long. What cannot be renamed or opened goes on as it
+  // is, and is tried again: the log is worth more than its length. With the lock.
+  void RotateFor(size_t bytes) {
+    struct stat info {};  // asked, as others may truncate the file
+    if (fstat(fd_, &info) != 0 || info.st_size == 0) return;
+    if (static_cast<uint64_t>(info.st_size) + bytes <= rotation_.max_bytes) return;
+    if (!RenameOld(file_, rotation_.keep_files).ok()) return;
+    const absl::StatusOr<int> fd = OpenForAppending(file_);
+    if (fd.ok()) close(std::exchange(fd_, *fd));
   }
 
   // Constant after construction.
   const LogFormat format_;
   const std::string file_;
+  const Rotation rotation_;
   const std::function<void(std::string_view)> capture_;
   std::function<uint64_t()> dropped_;
   // Of the logger's thread.
@@ -234,21 +267,25 @@ std::optional<LogModule> ParseLogModule(std::string_view name) { return Parse<Lo
 std::string_view Name(LogModule module) { return kModuleNames[static_cast<size_t>(module)]; }
 
 std::string FormatLogLine(LogFormat format, absl::Time time, LogLevel level, LogModule module, LogName event,
-                          LogFields fields) {
+                          LogFields fields, std::span<const LogField> more) {
   const std::string timestamp = absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", time, absl::UTCTimeZone());
   std::string line;
   if (format == LogFormat::kText) {
     line = absl::StrFormat("%s %s %s %s", timestamp, Name(level), Name(module), event.view());
-    for (const LogField& field : fields) {
+    const auto append = [&](const LogField& field) {
       absl::StrAppendFormat(&line, " %s=%s", field.name(), FormatFieldValue(field.value(), format));
-    }
+    };
+    std::for_each(fields.begin(), fields.end(), append);
+    std::for_each(more.begin(), more.end(), append);
     return line;
   }
   line = absl::StrFormat(R"({"ts":"%s","level":"%s","module":"%s","event":"%s")", timestamp, Name(level), Name(module),
                          event.view());
-  for (const LogField& field : fields) {
+  const auto append = [&](const LogField& field) {
     absl::StrAppendFormat(&line, R"(,"%s":%s)", field.name(), FormatFieldValue(field.value(), format));
-  }
+  };
+  std::for_each(fields.begin(), fields.end(), append);
+  std::for_each(more.begin(), more.end(), append);
   line.push_back('}');
   return line;
 }
@@ -300,7 +337,8 @@ absl::StatusOr<std::unique_ptr<Logger>> Logger::Open(LogOptions options) {
     if (!opened.ok()) return opened.status();
     fd = *opened;
   }
-  auto sink = std::make_shared<LineSink>(format, std::move(options.file), fd, std::move(options.capture));
+  const Rotation rotation{options.max_file_bytes, std::max<uint64_t>(options.keep_files, 1)};
+  auto sink = std::make_shared<LineSink>(format, std::move(options.file), rotation, fd, std::move(options.capture));
   auto output = std::make_unique<Output>(std::move(sink), std::max<size_t>(options.queue_lines, 1));
   std::unique_ptr<Logger> logger(new Logger(format, std::move(output)));
   for (size_t i = 0; i < kLogModules; ++i) logger->SetLevel(static_cast<LogModule>(i), levels->of_module[i]);
@@ -319,7 +357,7 @@ Logger::~Logger() = default;
 
 void Logger::Write(LogLevel level, LogModule module, LogName event, LogFields fields) {
   if (output_ == nullptr) return;
-  const std::string line = FormatLogLine(format_, absl::Now(), level, module, event, fields);
+  const std::string line = FormatLogLine(format_, absl::Now(), level, module, event, fields, LogScope::fields());
   output_->logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }
 

@@ -4,6 +4,7 @@
 //   2026-01-02T03:04:05.678Z info storage flushed block=123 rows=456 duration_ms=7.1
 //
 // main() owns the Logger and hands it on by reference; there is no global one. A Logger may be used from any thread.
+// The file may be renamed, followed by Reopen, or copied and truncated, by others; or it is rotated by its size here.
 // Logging never blocks on the disk or on a full pipe: lines wait in a bounded queue for a thread of the logger's own,
 // and when the queue is full the oldest line is dropped and counted.
 #pragma once
@@ -17,6 +18,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -94,6 +96,22 @@ class LogField {
 };
 using LogFields = std::initializer_list<LogField>;
 
+// While it lives, every line that its thread logs ends in `fields`, which must outlive it. An inner one takes the place
+// of an outer one.
+class LogScope {
+ public:
+  explicit LogScope(std::span<const LogField> fields) : outer_(fields_) { fields_ = fields; }
+  ~LogScope() { fields_ = outer_; }
+  LogScope(const LogScope&) = delete;
+  LogScope& operator=(const LogScope&) = delete;
+
+  static std::span<const LogField> fields() { return fields_; }
+
+ private:
+  static inline thread_local std::span<const LogField> fields_;
+  const std::span<const LogField> outer_;
+};
+
 enum class LogFormat : uint8_t { kText, kJson };
 
 // The settings of the section "logging", as written there.
@@ -102,6 +120,8 @@ struct LogOptions {
   std::vector<std::string> module_levels;  // "rpc=debug"; wins over `level` for that module
   std::string format = "text";             // or "json"
   std::string file;                        // appended to; empty: standard error
+  uint64_t max_file_bytes = 0;             // renamed to file.1 before it grows longer; 0: never
+  uint64_t keep_files = 5;                 // renamed files; at least 1
 
   size_t queue_lines = 8192;
   // When set, takes the lines (without newline) instead of file or standard error, on the logger's thread. For tests.
@@ -164,8 +184,8 @@ class Logger {
   std::array<std::atomic<LogLevel>, kLogModules> levels_;
 };
 
-// One line without its newline, as Logger writes it.
+// One line without its newline, as Logger writes it; `more` comes behind `fields`.
 std::string FormatLogLine(LogFormat format, absl::Time time, LogLevel level, LogModule module, LogName event,
-                          LogFields fields);
+                          LogFields fields, std::span<const LogField> more = {});
 
 }  // namespace mptd

@@ -4,7 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <future>
 #include <limits>
@@ -194,6 +197,71 @@ TEST(LoggerTest, LevelsChangeAtRunTime) {
   log.Warn(LogModule::kEngine, "no");
   log.Error(LogModule::kEngine, "yes");
   EXPECT_THAT(captured.Messages(), ElementsAre("debug engine yes", "error engine yes"));
+}
+
+TEST(LoggerTest, AScopeAddsItsFieldsToLinesOfItsThread) {
+  Captured captured;
+  Logger& log = captured.log();
+  {
+    const std::string id = "r1";
+    const std::array outer = {LogField("request_id", id)};
+    const LogScope scope(outer);
+    log.Info(LogModule::kRpc, "one", {{"a", 1}});
+    {
+      const std::array inner = {LogField("request_id", "r2"), LogField("b", 2)};
+      const LogScope nested(inner);
+      log.Info(LogModule::kRpc, "two");
+    }
+    std::thread([&log] { log.Info(LogModule::kRpc, "three"); }).join();
+    log.Info(LogModule::kRpc, "four");
+  }
+  log.Info(LogModule::kRpc, "five");
+  EXPECT_THAT(captured.Messages(), ElementsAre("info rpc one a=1 request_id=r1", "info rpc two request_id=r2 b=2",
+                                               "info rpc three", "info rpc four request_id=r1", "info rpc five"));
+}
+
+TEST(LoggerTest, AFileIsRotatedByItsSize) {
+  std::string dir = testing::TempDir() + "mptd-XXXXXX";
+  ASSERT_NE(mkdtemp(dir.data()), nullptr);
+  LogOptions options;
+  options.file = dir + "/log";
+  options.max_file_bytes = 100;
+  options.keep_files = 2;
+  const auto content = [&](const std::string& suffix) {
+    std::ifstream in(options.file + suffix);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  {
+    const auto log = Logger::Open(options);
+    ASSERT_TRUE(log.ok()) << log.status();
+    // Two lines of some 45 bytes fit into a file, three do not.
+    for (const int i : {1, 2, 3, 4, 5, 6, 7}) (*log)->Info(LogModule::kRpc, "line", {{"i", i}});
+  }
+  EXPECT_THAT(content(""), HasSubstr(" i=7\n"));
+  EXPECT_THAT(content(".1"), testing::AllOf(HasSubstr(" i=5\n"), HasSubstr(" i=6\n")));
+  EXPECT_THAT(content(".2"), testing::AllOf(HasSubstr(" i=3\n"), HasSubstr(" i=4\n")));
+  EXPECT_EQ(content(".3"), "");
+  std::filesystem::remove_all(dir);
+}
+
+// As logrotate's copytruncate does it.
+TEST(LoggerTest, AFileMayBeTruncatedByOthers) {
+  std::string dir = testing::TempDir() + "mptd-XXXXXX";
+  ASSERT_NE(mkdtemp(dir.data()), nullptr);
+  LogOptions options;
+  options.file = dir + "/log";
+  options.max_file_bytes = 100;
+  const auto log = Logger::Open(options);
+  ASSERT_TRUE(log.ok()) << log.status();
+  (*log)->Info(LogModule::kRpc, "line", {{"i", 1}});
+  (*log)->Info(LogModule::kRpc, "line", {{"i", 2}});
+  (*log)->Flush();
+  std::filesystem::resize_file(options.file, 0);
+  (*log)->Info(LogModule::kRpc, "line", {{"i", 3}});
+  (*log)->Flush();
+  EXPECT_FALSE(std::filesystem::exists(options.file + ".1"));
+  EXPECT_LT(std::filesystem::file_size(options.file), 60u);
+  std::filesystem::remove_all(dir);
 }
 
 TEST(LoggerTest, BadOptionsAreRefused) {
