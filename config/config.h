@@ -33,6 +33,7 @@ struct Settings {
     uint64_t max_message_bytes = uint64_t{256} << 20;      // fits an int
     uint64_t max_concurrent_calls = 1024;
     absl::Duration default_deadline = absl::Seconds(30);  // zero: no limit
+    absl::Duration drain_delay = absl::ZeroDuration();
     absl::Duration shutdown_grace = absl::Seconds(30);
   };
   struct Persistence {
@@ -73,8 +74,18 @@ struct Settings {
     std::string level = "info";
     std::vector<std::string> module_levels;  // "rpc=debug"
     std::string format = "text";
-    std::string file;                                        // empty: standard error
+    std::string file;                               // empty: standard error
+    uint64_t max_file_bytes = uint64_t{128} << 20;  // zero: it grows
+    uint64_t keep_files = 5;
     absl::Duration slow_call_ms = absl::Milliseconds(1000);  // zero: slow calls are not logged
+  };
+
+  struct Health {
+    absl::Duration check_interval = absl::Seconds(10);
+    absl::Duration check_timeout = absl::Seconds(5);
+    uint64_t min_free_disk_bytes = uint64_t{512} << 20;
+    uint64_t max_memory_percent = 85;
+    absl::Duration max_sync_age = absl::Seconds(30);
   };
 
   Server server;
@@ -85,6 +96,7 @@ struct Settings {
   Performance performance;
   Limits limits;
   Logging logging;
+  Health health;
 };
 
 enum class Source : uint8_t { kDefault, kFile, kEnvironment, kFlag };

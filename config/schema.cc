@@ -55,6 +55,7 @@ constexpr Section kSections[] = {
     {"performance", "Threads."},
     {"limits", "What a single block may contain."},
     {"logging", "What is logged, how and where to."},
+    {"health", "When the daemon calls itself degraded or not ready."},
 };
 
 constexpr Key kKeys[] = {
@@ -105,11 +106,18 @@ constexpr Key kKeys[] = {
      .field = At<&S::server, &S::Server::default_deadline>,
      .max = 24 * kHour,
      .help = "How long a call that brings no deadline may wait for room in the queue; 0 for as long as it takes."},
+    {.name = "server.drain_delay",
+     .kind = Kind::kDuration,
+     .field = At<&S::server, &S::Server::drain_delay>,
+     .max = kHour,
+     .help =
+         "How long calls are still taken after SIGTERM, while health says not ready: time for load balancers to send "
+         "theirs elsewhere."},
     {.name = "server.shutdown_grace",
      .kind = Kind::kDuration,
      .field = At<&S::server, &S::Server::shutdown_grace>,
      .max = kHour,
-     .help = "How long running calls may take to finish after SIGTERM before they are cancelled."},
+     .help = "How long running calls may take to finish after SIGTERM and drain_delay before they are cancelled."},
 
     // persistence
     {.name = "persistence.mode",
@@ -295,12 +303,62 @@ constexpr Key kKeys[] = {
      .kind = Kind::kString,
      .field = At<&S::logging, &S::Logging::file>,
      .help = "The file that lines are appended to; empty for standard error."},
+    {.name = "logging.max_file_bytes",
+     .kind = Kind::kBytes,
+     .unit = "bytes",
+     .field = At<&S::logging, &S::Logging::max_file_bytes>,
+     .max = kTiB,
+     .help =
+         "A file that would grow longer is renamed to file.1, which becomes file.2, and a new one is begun; 0 leaves "
+         "that to others, such as logrotate."},
+    {.name = "logging.keep_files",
+     .kind = Kind::kUnsigned,
+     .unit = "files",
+     .field = At<&S::logging, &S::Logging::keep_files>,
+     .min = 1,
+     .max = 1000,
+     .help = "How many renamed files are kept when max_file_bytes is not 0."},
     {.name = "logging.slow_call_ms",
      .kind = Kind::kDuration,
      .unit = "ms",
      .field = At<&S::logging, &S::Logging::slow_call_ms>,
      .max = kHour,
      .help = "Calls that take longer are logged as warnings; 0 for none."},
+
+    // health
+    {.name = "health.check_interval",
+     .kind = Kind::kDuration,
+     .field = At<&S::health, &S::Health::check_interval>,
+     .min = 100,
+     .max = kHour,
+     .help = "The time between two looks at disk, memory and the log; the engine is asked every second at least."},
+    {.name = "health.check_timeout",
+     .kind = Kind::kDuration,
+     .field = At<&S::health, &S::Health::check_timeout>,
+     .min = 100,
+     .max = kHour,
+     .help = "A check that takes longer counts as unavailable."},
+    {.name = "health.min_free_disk_bytes",
+     .kind = Kind::kBytes,
+     .unit = "bytes",
+     .field = At<&S::health, &S::Health::min_free_disk_bytes>,
+     .max = kTiB,
+     .help =
+         "With less room on the data folder's disk the daemon is not ready, with less than four times that degraded; "
+         "0 for never."},
+    {.name = "health.max_memory_percent",
+     .kind = Kind::kUnsigned,
+     .unit = "percent",
+     .field = At<&S::health, &S::Health::max_memory_percent>,
+     .min = 1,
+     .max = 100,
+     .help = "Degraded from this share on of the memory of the machine, or of the control group when that has less."},
+    {.name = "health.max_sync_age",
+     .kind = Kind::kDuration,
+     .field = At<&S::health, &S::Health::max_sync_age>,
+     .min = 1 * kSecond,
+     .max = 24 * kHour,
+     .help = "Degraded when blocks have been waiting for so long to become durable and none did."},
 };
 
 }  // namespace

@@ -83,6 +83,7 @@ class AdminServiceImpl final : public RawAdminService {
     const DaemonFacts facts{
         .version = options_.version, .persistence_mode = options_.persistence_mode, .uptime = absl::Now() - started_};
     FillStatus(status, rpc_.engine().IsDurable(status.head.number), facts, &response);
+    FillHealth(options_.health(), &response);
     return absl::OkStatus();
   }
 

@@ -10,6 +10,7 @@
 #include "backup/manifest.h"
 #include "grpcpp/impl/service_type.h"
 #include "mptd/v1/admin.pb.h"
+#include "server/health_monitor.h"
 #include "server/rpc.h"
 
 namespace mptd {
@@ -23,6 +24,8 @@ struct AdminOptions {
   std::function<absl::StatusOr<backup::Manifest>(const std::string& dir, bool verify)> make_checkpoint;
   // As GetConfig answers; no secrets.
   std::vector<pb::ConfigEntry> config;
+  // The checks that GetStatus tells of; must not wait.
+  std::function<std::vector<HealthReport>()> health;
 };
 
 // `rpc` must outlive the service, and the service the server that it is registered with.

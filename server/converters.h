@@ -17,6 +17,7 @@
 #include "core/types.h"
 #include "mptd/v1/admin.pb.h"
 #include "mptd/v1/state.pb.h"
+#include "server/health_monitor.h"
 
 namespace mptd {
 
@@ -75,6 +76,8 @@ struct DaemonFacts {
   absl::Duration uptime;
 };
 void FillStatus(const EngineStatus& status, bool head_durable, const DaemonFacts& facts, pb::GetStatusResponse* out);
+
+void FillHealth(const std::vector<HealthReport>& reports, pb::GetStatusResponse* out);
 
 // Protobuf's `bytes` from a view.
 inline void SetBytes(BytesView bytes, std::string* out) { out->assign(bytes.data(), bytes.size()); }

@@ -1,10 +1,11 @@
 #include "server/daemon.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/errors.h"
+#include "server/health_pages.h"
 #include "server/state_service.h"
 
 namespace mptd {
@@ -52,6 +53,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std
 
 Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log)
     : options_(std::move(options)), log_(log), watch_(watch), engine_(std::move(engine)), calls_(MakeCallMetrics()) {
+  health_.emplace(log_);
+  AddHealthChecks(options_.health, *engine_, watch_, log_, *health_);
   rpc_.emplace(*engine_, log_, calls_, options_.limits);
   checkpoints_.emplace(*engine_, options_.version, log_);
   if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
@@ -62,12 +65,17 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
           [this](const std::string& level, const std::string& module) {
             absl::StatusOr<std::string> previous = SetLogLevel(log_, level, module);
             if (previous.ok()) {
-              log_.Info(LogModule::kServer, "log_level_set", {{"to", level}, {"of", module}, {"from", *previous}});
+              log_.Info(LogModule::kServer, "configuration_changed",
+                        {{"key", module.empty() ? "logging.level" : "logging.module_levels"},
+                         {"module", module},
+                         {"from", *previous},
+                         {"to", level}});
             }
             return previous;
           },
       .make_checkpoint = [this](const std::string& dir, bool verify) { return checkpoints_->Make(dir, verify); },
-      .config = options_.config};
+      .config = options_.config,
+      .health = [this] { return health_->Read(); }};
   state_service_ = MakeStateService(*rpc_);
   admin_service_ = MakeAdminService(*rpc_, std::move(admin));
   AddMetrics();
@@ -79,6 +87,11 @@ Daemon::~Daemon() {
 
 void Daemon::AddMetrics() {
   metrics_.AddSource([this](MetricsWriter& writer) { watch_.Write(engine_->Status(), writer); });
+  metrics_.AddSource([this](MetricsWriter& writer) {
+    writer.Gauge("state_health_level", "0 failed (damaged data), 1 critical (cannot write), 2 degraded, 3 healthy.",
+                 std::min(watch_.HealthLevel(engine_->Status()), WorstLevel(health_->Read())));
+    health_->Write(writer);
+  });
   metrics_.AddSource([this](MetricsWriter& writer) { calls_.Write(writer); });
   metrics_.AddSource([this, lookups = RecentQuantile(), updates = RecentQuantile()](MetricsWriter& writer) mutable {
     const absl::Time now = absl::Now();
@@ -103,19 +116,34 @@ void Daemon::AddMetrics() {
   });
 }
 
+std::map<std::string, HttpServer::Handler> Daemon::HttpHandlers() {
+  std::map<std::string, HttpServer::Handler> handlers;
+  handlers["/metrics"] = [this](const std::string&) {
+    return HttpResponse{.status = 200, .content_type = kPrometheusText, .body = RenderMetrics()};
+  };
+  handlers["/livez"] = LivePage;
+  handlers["/readyz"] = [this](const std::string& query) { return ReadyPage(query, health_->Read(), stopping_); };
+  for (const HealthReport& report : health_->Read()) {
+    handlers["/readyz/" + report.name] = [this, name = report.name](const std::string&) { return AnswerCheck(name); };
+  }
+  return handlers;
+}
+
+HttpResponse Daemon::AnswerCheck(const std::string& name) const {
+  for (const HealthReport& report : health_->Read()) {
+    if (report.name == name) return CheckPage(report);
+  }
+  return {.status = 404, .body = "not found\n"};
+}
+
 absl::Status Daemon::Listen() {
+  health_->Start();
   absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start(
       options_.grpc, {{"mptd.v1.StateService", state_service_.get()}, {"mptd.v1.AdminService", admin_service_.get()}});
   if (!grpc.ok()) return grpc.status();
   grpc_ = *std::move(grpc);
   if (!options_.http_listen.empty()) {
-    std::map<std::string, HttpServer::Handler> handlers;
-    handlers["/metrics"] = [this](const std::string&) {
-      return HttpResponse{.status = 200, .content_type = kPrometheusText, .body = RenderMetrics()};
-    };
-    handlers["/livez"] = [](const std::string&) { return HttpResponse{.body = "ok\n"}; };
-    handlers["/readyz"] = [this](const std::string&) { return AnswerReady(); };
-    absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, std::move(handlers));
+    absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, HttpHandlers());
     if (!http.ok()) return http.status();
     http_ = *std::move(http);
   }
@@ -129,17 +157,11 @@ std::vector<std::string> Daemon::http_addresses() const {
   return http_ == nullptr ? std::vector<std::string>{} : http_->addresses();
 }
 
-HttpResponse Daemon::AnswerReady() const {
-  absl::Status status = stopping_ ? absl::UnavailableError("shutting down") : EngineWatch::Ready(engine_->Status());
-  if (status.ok()) return {.body = "ok\n"};
-  return {.status = 503, .body = absl::StrFormat("not ready: %s\n", status.message())};
-}
-
+// Operators are answered also when blocks are not: AdminService serves until the daemon stops.
 EngineStatus Daemon::Tick() {
-  EngineStatus status = engine_->Status();
-  const bool serving = EngineWatch::Ready(status).ok();
-  if (serving != std::exchange(serving_, serving)) grpc_->SetServing(serving);
-  return status;
+  const bool ready = WorstLevel(health_->Read()) >= kHealthDegraded;
+  for (const char* service : {"", "readyz", "mptd.v1.StateService"}) grpc_->SetServing(service, ready);
+  return engine_->Status();
 }
 
 absl::Status Daemon::Stop() {
@@ -147,14 +169,16 @@ absl::Status Daemon::Stop() {
   absl::Status flushed;
   if (grpc_ != nullptr) {
     log_.Info(LogModule::kServer, "stopping", {{"running_calls", rpc_->running()}});
-    // Who asks for health is told before the first call is refused; then streams are told, which would never end by
-    // themselves.
+    // Who asks for health is told before the first call is refused, and has the delay to act on it; then streams are
+    // told, which would never end by themselves.
     grpc_->StopServing();
+    absl::SleepFor(options_.drain_delay);
     rpc_->Drain();
     grpc_->Shutdown(options_.shutdown_grace);
   }
   checkpoints_->Stop();
   rpc_->Stop();
+  health_->Stop();
   http_.reset();  // its handlers ask the engine
   backups_.reset();
   rpc_.reset();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,8 @@
 #include "server/checkpoint_maker.h"
 #include "server/engine_watch.h"
 #include "server/grpc_server.h"
+#include "server/health_checks.h"
+#include "server/health_monitor.h"
 #include "server/http_server.h"
 #include "server/rpc.h"
 
@@ -31,6 +34,8 @@ struct DaemonOptions {
   GrpcServerOptions grpc;
   std::string http_listen;  // host:port, or empty for none
   RpcLimits limits;
+  HealthOptions health;
+  absl::Duration drain_delay;  // between not being ready and taking no more calls
   absl::Duration shutdown_grace = absl::Seconds(30);
   BackupOptions backup;
 };
@@ -43,11 +48,11 @@ class Daemon {
   // As Stop, unless it has been called.
   ~Daemon();
 
-  // To be called about every second: brings health up to date. Returns the engine's status that it went by.
+  // To be called about every second: brings health up to date. Returns the status of the engine.
   EngineStatus Tick();
 
-  // Says NOT_SERVING, ends streams, waits for running calls as long as the grace period, flushes and closes the engine.
-  // The error is that of the last flush.
+  // Says that it is not ready, goes on answering for the drain delay, ends streams, waits for running calls as long as
+  // the grace period, flushes and closes the engine. The error is that of the last flush.
   absl::Status Stop();
 
   // What /metrics answers.
@@ -60,20 +65,21 @@ class Daemon {
   Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log);
   absl::Status Listen();
   void AddMetrics();
-  HttpResponse AnswerReady() const;
+  std::map<std::string, HttpServer::Handler> HttpHandlers();
+  HttpResponse AnswerCheck(const std::string& name) const;
 
   const DaemonOptions options_;
   Logger& log_;
   EngineWatch& watch_;
   const absl::Time started_ = absl::Now();
   std::atomic<bool> stopping_{false};
-  bool serving_ = true;  // as health says
 
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;
   MetricsRegistry metrics_;
   std::optional<CheckpointMaker> checkpoints_;
   std::optional<BackupSchedule> backups_;  // when they are scheduled
+  std::optional<HealthMonitor> health_;
   std::optional<Rpc> rpc_;
   std::unique_ptr<grpc::Service> state_service_;
   std::unique_ptr<grpc::Service> admin_service_;

@@ -17,13 +17,15 @@ void EngineWatch::OnEvent(const EngineEvent& event) {
       flushes_.fetch_add(1, kRelaxed);
       flushed_rows_.fetch_add(event.b, kRelaxed);
       flush_failing_.store(false, kRelaxed);
+      SetFlushError("");
       break;
     case EngineEvent::Kind::kFlushFailed:
       flush_failures_.fetch_add(1, kRelaxed);
       flush_failing_.store(true, kRelaxed);
+      SetFlushError(event.text);
       break;
     case EngineEvent::Kind::kCorruption:
-      corrupt_.store(true, kRelaxed);
+      SetCorruption(event.text);
       break;
     case EngineEvent::Kind::kRolledBack:
       rollbacks_.fetch_add(1, kRelaxed);
@@ -46,20 +48,43 @@ void EngineWatch::LogEvent(const EngineEvent& event) {
     case EngineEvent::Kind::kRecovered:
       return log_.Info(kEngine, "recovered", {{"replayed_blocks", event.a}, {"head", event.b}});
     case EngineEvent::Kind::kFlushed:
-      return log_.Debug(kStorage, "flushed", {{"block", event.a}, {"rows", event.b}, {"duration_ms", event.duration}});
+      return log_.Debug(kStorage, "persistence_completed",
+                        {{"block", event.a}, {"rows", event.b}, {"duration_ms", event.duration}});
     case EngineEvent::Kind::kPruned:
-      return log_.Debug(kStorage, "pruned", {{"oldest_served", event.a}});
+      return log_.Debug(kStorage, "state_pruned", {{"oldest_served", event.a}});
     case EngineEvent::Kind::kRolledBack:
       return log_.Info(kEngine, "rolled_back", {{"head", event.a}, {"blocks_undone", event.b}});
     case EngineEvent::Kind::kReadOnly:
       return log_.Critical(kEngine, "read_only", {{"reason", event.text}});
     case EngineEvent::Kind::kCorruption:
-      return log_.Critical(kStorage, "corruption", {{"what", event.text}});
+      return log_.Critical(kStorage, "state_corruption_detected",
+                           {{"details", event.text}, {"requires_operator_intervention", true}});
     case EngineEvent::Kind::kFlushFailed:
-      return log_.Error(kStorage, "flush_failed", {{"reason", event.text}});
+      return log_.Error(kStorage, "persistence_failed", {{"reason", event.text}});
     case EngineEvent::Kind::kBackPressure:
       return log_.Warn(kEngine, "back_pressure", {{"queue_bytes", event.a}});
   }
+}
+
+void EngineWatch::SetFlushError(const std::string& text) {
+  const MutexLock lock(mutex_);
+  flush_error_ = text;
+}
+
+void EngineWatch::SetCorruption(const std::string& text) {
+  corrupt_.store(true, kRelaxed);
+  const MutexLock lock(mutex_);
+  if (corruption_.empty()) corruption_ = text.empty() ? "damaged data" : text;
+}
+
+std::string EngineWatch::corruption() const {
+  const MutexLock lock(mutex_);
+  return corruption_;
+}
+
+std::string EngineWatch::flush_error() const {
+  const MutexLock lock(mutex_);
+  return flush_error_;
 }
 
 absl::Status EngineWatch::Ready(const EngineStatus& status) {
@@ -85,8 +110,6 @@ void EngineWatch::Write(const EngineStatus& status, MetricsWriter& writer) const
   writer.Gauge("state_cache_memory_bytes", "Memory of a cache.", Number(status.history_bytes), {{"cache", "history"}});
   writer.Gauge("state_disk_bytes", "Size of the data folder.", Number(status.disk_bytes));
   writer.Gauge("state_change_log_bytes", "Size of the change log.", Number(status.change_log_bytes));
-  writer.Gauge("state_health_level", "0 failed (damaged data), 1 critical (read-only), 2 degraded, 3 healthy.",
-               HealthLevel(status));
   writer.Gauge("state_corruption_detected", "1 when data on disk did not check out.", corrupt_.load(kRelaxed) ? 1 : 0);
   writer.Gauge("state_read_only", "1 when no blocks are accepted until a restart.", status.read_only ? 1 : 0);
   writer.Counter("state_flushes_total", "Times that blocks were written to the tables.",

@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "core/engine/engine.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "server/mutex.h"
 
 namespace mptd {
 
@@ -23,10 +25,15 @@ class EngineWatch {
   static absl::Status Ready(const EngineStatus& status);
   // 3 healthy, 2 degraded (the tables cannot be written; retried), 1 critical (read-only), 0 failed (damaged data).
   int HealthLevel(const EngineStatus& status) const;
+  // What was found damaged first, and why the tables cannot be written at present; empty when all is well.
+  std::string corruption() const;
+  std::string flush_error() const;
   void Write(const EngineStatus& status, MetricsWriter& writer) const;
 
  private:
   void LogEvent(const EngineEvent& event);
+  void SetFlushError(const std::string& text);
+  void SetCorruption(const std::string& text);
 
   Logger& log_;
   std::atomic<uint64_t> flushes_{0};
@@ -36,6 +43,9 @@ class EngineWatch {
   std::atomic<uint64_t> back_pressure_{0};
   std::atomic<bool> flush_failing_{false};
   std::atomic<bool> corrupt_{false};
+  mutable Mutex mutex_;
+  std::string corruption_ ABSL_GUARDED_BY(mutex_);
+  std::string flush_error_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mptd

@@ -16,6 +16,9 @@
 namespace mptd {
 namespace {
 
+constexpr char kLiveness[] = "livez";
+constexpr char kReadiness[] = "readyz";
+
 // gRPC's log function has no argument of its own.
 std::atomic<Logger*> grpc_log{nullptr};
 
@@ -75,7 +78,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     if (!status.ok()) return status;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
   }
-  std::vector<std::string> names;
+  std::vector<std::string> names = {"", kLiveness, kReadiness};
   for (const auto& [name, service] : services) {
     names.push_back(name);
     builder.RegisterService(service);
@@ -93,19 +96,22 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     addresses.push_back(IsUnix(address) ? address : WithPort(address, ports[i]));
   }
   std::unique_ptr<GrpcServer> out(new GrpcServer(std::move(server), std::move(names), std::move(addresses)));
-  out->SetServing(true);
+  for (const std::string& name : out->names_) out->SetServing(name, true);
   return out;
 }
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
 
-void GrpcServer::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  for (const std::string& name : names_) health->SetServingStatus(name, serving);
-  health->SetServingStatus("", serving);
+void GrpcServer::SetServing(const std::string& service, bool serving) {
+  if (!stopped_serving_) server_->GetHealthCheckService()->SetServingStatus(service, serving);
 }
 
-void GrpcServer::StopServing() { server_->GetHealthCheckService()->Shutdown(); }
+void GrpcServer::StopServing() {
+  for (const std::string& name : names_) {
+    if (name != kLiveness) SetServing(name, false);
+  }
+  stopped_serving_ = true;
+}
 
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;

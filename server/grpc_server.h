@@ -1,6 +1,7 @@
 // The gRPC side of the daemon: addresses, limits, health and reflection around services that others write.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -30,9 +31,10 @@ class GrpcServer {
   // As Shutdown without grace.
   ~GrpcServer();
 
-  // What grpc.health.v1 answers: for every service, and for "" (all of them). Not serving is for good after
-  // StopServing.
-  void SetServing(bool serving);
+  // What grpc.health.v1 answers for one service; "" and "readyz" stand for all of them. All serve at first, and so
+  // does "livez", a name for probes of liveness, until Shutdown.
+  void SetServing(const std::string& service, bool serving);
+  // Not serving, for good, every name but "livez".
   void StopServing();
 
   // Takes no more calls, waits `grace` for those that run, cancels the rest and returns when all are over.
@@ -48,6 +50,7 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;
   const std::vector<std::string> names_;
   const std::vector<std::string> addresses_;
+  std::atomic<bool> stopped_serving_{false};
 };
 
 // Sends what gRPC itself has to say, for the whole process, to `log` (null: to nobody). `log` must outlive all use of

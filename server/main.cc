@@ -35,13 +35,13 @@ int Fail(const absl::Status& status, int exit_code) {
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   return signals;
 }
 
-// Returns when the daemon is to stop. SIGHUP opens the log file anew, for log rotation.
+// Returns when the daemon is to stop. SIGUSR1 and SIGHUP open the log file anew, for log rotation by others.
 void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manager, Logger& log) {
   const timespec second{.tv_sec = 1, .tv_nsec = 0};
   while (true) {
@@ -50,7 +50,7 @@ void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manage
       log.Info(LogModule::kServer, "signal", {{"name", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
       return;
     }
-    if (signal == SIGHUP) {
+    if (signal == SIGHUP || signal == SIGUSR1) {
       manager.Reloading();
       const absl::Status reopened = log.Reopen();
       log.Info(LogModule::kServer, "log_reopened", {{"result", reopened.ToString()}});

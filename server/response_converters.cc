@@ -81,4 +81,20 @@ void FillStatus(const EngineStatus& status, bool head_durable, const DaemonFacts
   if (status.genesis_root.has_value()) SetBytes(status.genesis_root->view(), out->mutable_genesis_root());
 }
 
+void FillHealth(const std::vector<HealthReport>& reports, pb::GetStatusResponse* out) {
+  const auto seconds = [](absl::Time time) { return time == absl::InfinitePast() ? 0 : absl::ToUnixSeconds(time); };
+  out->set_health_level(static_cast<uint32_t>(WorstLevel(reports)));
+  for (const HealthReport& report : reports) {
+    pb::HealthCheck* check = out->add_health_checks();
+    check->set_name(report.name);
+    check->set_state(std::string(Name(report.state)));
+    check->set_level(static_cast<uint32_t>(report.level));
+    check->set_reason(report.reason);
+    check->set_last_check_seconds(seconds(report.last_check));
+    check->set_last_failure_seconds(seconds(report.last_failure));
+    check->set_failures(report.failures);
+    check->set_average_latency_seconds(absl::ToDoubleSeconds(report.average_latency));
+  }
+}
+
 }  // namespace mptd

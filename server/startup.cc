@@ -68,6 +68,8 @@ LogOptions ToLogOptions(const config::Settings& settings) {
   out.module_levels = settings.logging.module_levels;
   out.format = settings.logging.format;
   out.file = settings.logging.file;
+  out.max_file_bytes = settings.logging.max_file_bytes;
+  out.keep_files = settings.logging.keep_files;
   return out;
 }
 
@@ -96,6 +98,16 @@ EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& wat
   return out;
 }
 
+HealthOptions ToHealthOptions(const config::Settings& settings) {
+  return {.data_dir = settings.server.data_dir,
+          .queue_limit_bytes = settings.persistence.queue_bytes,
+          .interval = settings.health.check_interval,
+          .timeout = settings.health.check_timeout,
+          .min_free_disk_bytes = settings.health.min_free_disk_bytes,
+          .max_memory_percent = settings.health.max_memory_percent,
+          .max_sync_age = settings.health.max_sync_age};
+}
+
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version) {
   const config::Settings::Server& server = loaded.settings.server;
   DaemonOptions out;
@@ -116,6 +128,8 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   out.limits.default_deadline = server.default_deadline;
   out.limits.slow_call = loaded.settings.logging.slow_call_ms;
   out.limits.read_threads = std::max(4u, std::thread::hardware_concurrency());
+  out.health = ToHealthOptions(loaded.settings);
+  out.drain_delay = server.drain_delay;
   out.shutdown_grace = server.shutdown_grace;
   const config::Settings::Backup& backup = loaded.settings.backup;
   out.backup = {.dir = backup.dir, .interval = backup.interval, .keep = backup.keep};

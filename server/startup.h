@@ -18,6 +18,7 @@ namespace mptd {
 LogOptions ToLogOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
+HealthOptions ToHealthOptions(const config::Settings& settings);
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version);
 
 // The root of the genesis' accounts, worked out without a database.

@@ -166,12 +166,20 @@ TEST_F(DaemonLifeTest, HealthFollowsTheEngineAndShutdown) {
   Start();
   for (const char* name : {"", "mptd.v1.StateService", "mptd.v1.AdminService"}) EXPECT_EQ(Health(name), 1) << name;
   EXPECT_EQ(Health("unknown"), -grpc::StatusCode::NOT_FOUND);
+  const auto becomes = [&](const std::string& service, int health) {
+    return Eventually([&] {
+      daemon_->Tick();
+      return Health(service) == health;
+    });
+  };
   engine_->set_read_only("a sync failed");
-  daemon_->Tick();
-  EXPECT_EQ(Health(""), 2);
+  EXPECT_TRUE(becomes("", 2));
+  EXPECT_EQ(Health("mptd.v1.StateService"), 2);
+  EXPECT_EQ(Health("readyz"), 2);
+  EXPECT_EQ(Health("mptd.v1.AdminService"), 1);
+  EXPECT_EQ(Health("livez"), 1);
   engine_->set_read_only("");
-  daemon_->Tick();
-  EXPECT_EQ(Health("mptd.v1.StateService"), 1);
+  EXPECT_TRUE(becomes("mptd.v1.StateService", 1));
 
   // Not serving comes before the last call is over.
   engine_->HoldApplies(true);
@@ -185,6 +193,8 @@ TEST_F(DaemonLifeTest, HealthFollowsTheEngineAndShutdown) {
   EXPECT_TRUE(Eventually([&] {
     return Http(http, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").find("not ready: shutting down") != std::string::npos;
   }));
+  EXPECT_NE(Health(""), 1);
+  daemon_->Tick();
   EXPECT_NE(Health(""), 1);
   engine_->HoldApplies(false);
   caller.join();
@@ -225,8 +235,15 @@ TEST_F(DaemonLifeTest, HttpAnswersHealth) {
   EXPECT_THAT(Get("/livez"), HasSubstr("200 OK"));
   EXPECT_THAT(Get("/readyz"), HasSubstr("200 OK"));
   EXPECT_THAT(Get("/readyz"), HasSubstr("\r\n\r\nok\n"));
+  EXPECT_THAT(Get("/readyz?verbose"), HasSubstr("\n[+]writable ok\n"));
+  EXPECT_THAT(Get("/readyz/writable"), HasSubstr("200 OK"));
+  EXPECT_THAT(Get("/readyz/nothing"), HasSubstr("404"));
   engine_->set_read_only("a sync failed");
-  EXPECT_THAT(Get("/readyz"), HasSubstr("503 Service Unavailable"));
+  EXPECT_TRUE(Eventually([&] { return Get("/readyz").find("503 Service Unavailable") != std::string::npos; }));
+  EXPECT_THAT(Get("/readyz/writable"), HasSubstr("[-]writable failing: read-only: a sync failed"));
+  EXPECT_THAT(Get("/readyz?exclude=writable"), HasSubstr("200 OK"));
+  EXPECT_THAT(Get("/metrics"), HasSubstr("\nstate_health_level 1\n"));
+  EXPECT_THAT(Get("/metrics"), HasSubstr("\nmptd_health_check_level{check=\"writable\"} 1\n"));
   EXPECT_THAT(Get("/readyz?verbose"), HasSubstr("not ready: read-only: a sync failed"));
   EXPECT_THAT(Get("/livez"), HasSubstr("200 OK"));
 }
@@ -281,6 +298,22 @@ TEST_F(DaemonLifeTest, StopFlushes) {
   int flushes = engine_->flushes();
   EXPECT_EQ(flushes, 0);
   EXPECT_TRUE(daemon_->Stop().ok());
+  EXPECT_FALSE(Answers());
+}
+
+// Calls are answered during the delay, though nobody should send new ones.
+TEST_F(DaemonLifeTest, NotReadyComesBeforeTheDrainDelay) {
+  options_.drain_delay = absl::Seconds(1);
+  Start();
+  const std::string http = daemon_->http_addresses()[0];
+  std::thread stopper([&] { EXPECT_TRUE(daemon_->Stop().ok()); });
+  EXPECT_TRUE(Eventually([&] {
+    return Http(http, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").find("shutting down") != std::string::npos;
+  }));
+  EXPECT_TRUE(Eventually([&] { return Health("") == 2; }));
+  EXPECT_TRUE(Answers());
+  EXPECT_THAT(Http(http, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr("200 OK"));
+  stopper.join();
   EXPECT_FALSE(Answers());
 }
 

@@ -20,6 +20,24 @@ config::Loaded Load(std::vector<const char*> flags) {
   return *loaded;
 }
 
+TEST(StartupTest, SettingsOfHealthAndOfTheLogFileArrive) {
+  const auto loaded = Load({"--data-dir=/d", "--persistence.queue_bytes=11MiB", "--health.check_interval=1s",
+                            "--health.check_timeout=2s", "--health.min_free_disk_bytes=3MiB",
+                            "--health.max_memory_percent=4", "--health.max_sync_age=5s", "--server.drain_delay=6s",
+                            "--logging.max_file_bytes=7MiB", "--logging.keep_files=8"});
+  const DaemonOptions out = ToDaemonOptions(loaded, "9.9");
+  EXPECT_EQ(out.health.data_dir, "/d");
+  EXPECT_EQ(out.health.queue_limit_bytes, 11u << 20);
+  EXPECT_EQ(out.health.interval, absl::Seconds(1));
+  EXPECT_EQ(out.health.timeout, absl::Seconds(2));
+  EXPECT_EQ(out.health.min_free_disk_bytes, 3u << 20);
+  EXPECT_EQ(out.health.max_memory_percent, 4u);
+  EXPECT_EQ(out.health.max_sync_age, absl::Seconds(5));
+  EXPECT_EQ(out.drain_delay, absl::Seconds(6));
+  EXPECT_EQ(ToLogOptions(loaded.settings).max_file_bytes, 7u << 20);
+  EXPECT_EQ(ToLogOptions(loaded.settings).keep_files, 8u);
+}
+
 TEST(StartupTest, EveryEngineSettingArrives) {
   const auto loaded = Load(
       {"--data-dir=/d", "--persistence.mode=async", "--persistence.batch_timeout_ms=7ms", "--persistence.batch_size=8",
@@ -86,7 +104,9 @@ TEST(StartupTest, EveryServerSettingArrives) {
   EXPECT_TRUE(found);
   EXPECT_EQ(ToLogOptions(loaded.settings).format, "json");
   EXPECT_EQ(ToLogOptions(loaded.settings).level, "debug");
-  EXPECT_EQ(ToDaemonOptions(Load({}), "1").http_listen, "127.0.0.1:7301");
+  const DaemonOptions defaults = ToDaemonOptions(Load({}), "1");
+  EXPECT_EQ(defaults.http_listen, "127.0.0.1:7301");
+  EXPECT_EQ(defaults.drain_delay, absl::ZeroDuration());
 }
 
 // The roots that came with the networks' allocations are go-ethereum's.

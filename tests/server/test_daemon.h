@@ -30,6 +30,7 @@ class DaemonTest : public ::testing::Test {
     options_.http_listen = "127.0.0.1:0";
     options_.shutdown_grace = absl::Seconds(5);
     options_.limits.slow_call = absl::ZeroDuration();
+    options_.health.interval = absl::Milliseconds(5);
   }
 
   // Starts the daemon and connects. A test may change options_ before.
