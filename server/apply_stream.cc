@@ -65,7 +65,7 @@ void ApplyStream::OnDone() {
   {
     // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
-    rpc_.RecordStream(Method::kApplyStateChangesStream, end_.value_or(absl::OkStatus()));
+    rpc_.RecordStream(Method::kApplyStateChangesStream, end_.value_or(absl::OkStatus()), trace_);
   }
   rpc_.streams().Remove(this);
   if (entered_) rpc_.Leave();
@@ -120,10 +120,12 @@ void ApplyStream::Advance() {
 void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
   // The stream does not end while a block is being applied; after Finish it may be gone.
   if (apply) rpc_.writers().Submit([this] { ApplyOne(); });
-  if (finish.has_value()) Finish(ToGrpcStatus(*finish));
+  if (!finish.has_value()) return;
+  trace_.Answer(*context_, absl::Now() - begun_);
+  Finish(ToGrpcStatus(*finish));
 }
 
-absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes) {
+absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes, BlockTimes& times) {
   if (absl::Status status = CheckAlive(*context_); !status.ok()) return status;
   google::protobuf::Arena arena(RequestArena());
   auto& request = *google::protobuf::Arena::CreateMessage<pb::ApplyStateChangesStreamRequest>(&arena);
@@ -131,8 +133,9 @@ absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer&
   if (!request.has_block()) return InvalidField("block", "must be set");
   pb::ApplyStateChangesStreamResponse response;
   const absl::Status applied = rpc_.calls().ApplyStateChanges(WriteBounds(*context_, rpc_.limits()), request.block(),
-                                                              *response.mutable_result());
+                                                              *response.mutable_result(), times);
   if (!applied.ok()) return WithFieldPrefix(applied, "block");
+  rpc_.LogBlock(response.result(), times);
   grpc::ByteBuffer out;
   if (absl::Status status = SerializeMessage(response, rpc_.limits().max_message_bytes, out); !status.ok())
     return status;
@@ -141,9 +144,16 @@ absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer&
 
 void ApplyStream::ApplyOne() {
   const absl::Time start = absl::Now();
-  absl::StatusOr<grpc::ByteBuffer> result = ApplyBytes(applying_bytes_);
+  BlockTimes times;
+  absl::StatusOr<grpc::ByteBuffer> result = absl::UnknownError("not run");
+  {
+    const std::vector<LogField> fields = trace_.Fields();
+    const LogScope scope(fields);
+    result = ApplyBytes(applying_bytes_, times);
+  }
   applying_bytes_.Clear();
-  rpc_.RecordStreamedBlock(absl::Now() - start);
+  trace_.AddBlock(times);
+  rpc_.RecordStreamedBlock(absl::Now() - start, times, trace_);
   bool apply = false;
   std::optional<absl::Status> finish;
   {

@@ -21,7 +21,7 @@ namespace mptd {
 
 class ApplyStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, public RegisteredStream {
  public:
-  ApplyStream(Rpc& rpc, grpc::CallbackServerContext* context) : rpc_(rpc), context_(context) {}
+  ApplyStream(Rpc& rpc, grpc::CallbackServerContext* context) : rpc_(rpc), context_(context), trace_(*context) {}
   // Call once, after new, and return the result to gRPC.
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Begin();
 
@@ -38,11 +38,13 @@ class ApplyStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
   void Act(bool apply, const std::optional<absl::Status>& finish);
   // On a pool's thread: applies the block in applying_bytes_.
   void ApplyOne();
-  absl::StatusOr<grpc::ByteBuffer> ApplyBytes(const grpc::ByteBuffer& bytes);
+  absl::StatusOr<grpc::ByteBuffer> ApplyBytes(const grpc::ByteBuffer& bytes, BlockTimes& times);
 
   Rpc& rpc_;
   grpc::CallbackServerContext* const context_;
+  const absl::Time begun_ = absl::Now();
   bool entered_ = false;  // written by Begin only
+  CallTrace trace_;       // the job's while applying_; whoever ends the stream has it then
 
   Mutex mutex_;
   grpc::ByteBuffer read_bytes_;      // gRPC's while reading_

@@ -55,7 +55,7 @@ void OutStream::OnDone() {
   {
     // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
-    rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()));
+    rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()), trace_);
   }
   rpc_.streams().Remove(this);
   if (entered_) rpc_.Leave();
@@ -108,7 +108,9 @@ void OutStream::Advance(bool job_done) {
       Advance(/*job_done=*/true);
     });
   }
-  if (!write && !job) Finish(ToGrpcStatus(end));
+  if (write || job) return;
+  trace_.Answer(*context_, absl::Now() - begun_);
+  Finish(ToGrpcStatus(end));
 }
 
 }  // namespace mptd

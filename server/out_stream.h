@@ -33,7 +33,7 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   enum class Step { kMessage, kWait, kEnd };
 
   OutStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context)
-      : rpc_(rpc), method_(method), context_(context) {}
+      : rpc_(rpc), method_(method), context_(context), trace_(*context) {}
   ~OutStream() override = default;
 
   // Makes the next message, or says that Pump will be called when there is one, or ends the stream with `end` (OK at
@@ -61,6 +61,8 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   // Why the stream has to end although it is not at its end.
   absl::Status Interruption() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  const absl::Time begun_ = absl::Now();
+  const CallTrace trace_;
   grpc::ByteBuffer message_;  // gRPC's while writing_
   bool entered_ = false;      // written by Begin only
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/errors.h"
+#include "core/hex.h"
 #include "grpcpp/support/proto_buffer_reader.h"
 #include "grpcpp/support/slice.h"
 
@@ -53,11 +54,13 @@ bool Rpc::TryEnter() {
   return false;
 }
 
-void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration) {
+void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace) {
   metrics_.Record(static_cast<size_t>(method), static_cast<size_t>(status.code()), duration);
-  const bool slow = limits_.slow_call > absl::ZeroDuration() && duration >= limits_.slow_call;
+  const bool slow = IsSlow(duration);
   const LogLevel level = slow ? LogLevel::kWarn : LogLevel::kDebug;
   if (!log_.Enabled(level, LogModule::kRpc)) return;
+  const std::vector<LogField> fields = trace.Fields(/*times=*/true);
+  const LogScope scope(fields);
   log_.Log(level, LogModule::kRpc, slow ? LogName("slow_call") : LogName("call"),
            {{"method", Name(method)},
             {"code", absl::StatusCodeToString(status.code())},
@@ -65,15 +68,36 @@ void Rpc::Record(Method method, const absl::Status& status, absl::Duration durat
             {"message", status.message()}});
 }
 
-void Rpc::RecordStream(Method method, const absl::Status& status) {
+void Rpc::RecordStream(Method method, const absl::Status& status, const CallTrace& trace) {
   metrics_.RecordCode(static_cast<size_t>(method), static_cast<size_t>(status.code()));
+  if (!log_.Enabled(LogLevel::kDebug, LogModule::kRpc)) return;
+  const std::vector<LogField> fields = trace.Fields(/*times=*/true);
+  const LogScope scope(fields);
   log_.Debug(
       LogModule::kRpc, "stream_ended",
       {{"method", Name(method)}, {"code", absl::StatusCodeToString(status.code())}, {"message", status.message()}});
 }
 
-void Rpc::RecordStreamedBlock(absl::Duration duration) {
+void Rpc::RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, const CallTrace& trace) {
   metrics_.RecordLatency(static_cast<size_t>(Method::kApplyStateChangesStream), duration);
+  if (!IsSlow(duration) || !log_.Enabled(LogLevel::kWarn, LogModule::kRpc)) return;
+  std::vector<LogField> fields;
+  AppendTimes(times, fields);
+  for (const LogField& field : trace.Fields()) fields.push_back(field);
+  const LogScope scope(fields);
+  log_.Warn(LogModule::kRpc, "slow_block",
+            {{"method", Name(Method::kApplyStateChangesStream)}, {"duration_ms", duration}});
+}
+
+void Rpc::LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times) {
+  if (applied.already_applied() || !log_.Enabled(LogLevel::kInfo, LogModule::kEngine)) return;
+  log_.Info(LogModule::kEngine, "state_root_computed",
+            {{"block", applied.block().number()},
+             {"state_root", ToHex(applied.block().state_root())},
+             {"accounts_modified", applied.accounts_changed()},
+             {"slots_modified", applied.slots_changed()},
+             {"nodes_hashed", applied.nodes_hashed()},
+             {"duration_ms", times.engine.read + times.engine.tries}});
 }
 
 absl::Status TooBusy() { return RetryLater("too many calls are running; try again later", kRetryDelay); }

@@ -20,6 +20,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "server/call_trace.h"
 #include "server/state_calls.h"
 #include "server/stream_registry.h"
 #include "server/task_pool.h"
@@ -114,12 +115,18 @@ class Rpc {
   size_t running() const { return running_.load(std::memory_order_relaxed); }
 
   // Every unary call ends here, and every stream in the latter; `status` is as the client gets it.
-  void Record(Method method, const absl::Status& status, absl::Duration duration);
-  void RecordStream(Method method, const absl::Status& status);
+  void Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace);
+  void RecordStream(Method method, const absl::Status& status, const CallTrace& trace);
   // One block of ApplyStateChangesStream.
-  void RecordStreamedBlock(absl::Duration duration);
+  void RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, const CallTrace& trace);
+  // A block that was applied, by whatever call.
+  void LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times);
 
  private:
+  bool IsSlow(absl::Duration duration) const {
+    return limits_.slow_call > absl::ZeroDuration() && duration >= limits_.slow_call;
+  }
+
   StateEngine& engine_;
   Logger& log_;
   CallMetrics& metrics_;

@@ -22,11 +22,14 @@ absl::StatusOr<StateViewPtr> StateCalls::OpenView(const pb::BlockRef& ref, pb::B
 }
 
 absl::Status StateCalls::ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
-                                           pb::ApplyStateChangesResponse& response) {
+                                           pb::ApplyStateChangesResponse& response, BlockTimes& times) {
+  const absl::Time begin = absl::Now();
   absl::StatusOr<BlockChanges> block = ToBlockChanges(request);
   if (!block.ok()) return block.status();
+  times.validate = absl::Now() - begin;
   const absl::StatusOr<ApplyResult> result = engine_.Apply(*std::move(block), bounds.deadline, bounds.cancelled);
   if (!result.ok()) return result.status();
+  times.engine = result->times;
   FillApplyResult(*result, &response);
   return absl::OkStatus();
 }

@@ -19,14 +19,20 @@ struct CallBounds {
   std::function<bool()> cancelled;  // may be empty
 };
 
+// Where the time of a block went.
+struct BlockTimes {
+  absl::Duration validate;  // reading the request into the engine's types
+  ApplyTimes engine;
+};
+
 class StateCalls {
  public:
   // `engine` must outlive this.
   explicit StateCalls(StateEngine& engine) : engine_(engine) {}
 
-  // These may wait, for the writer or for the disk.
+  // These may wait, for the writer or for the disk. `times` are told of a block that was applied.
   absl::Status ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
-                                 pb::ApplyStateChangesResponse& response);
+                                 pb::ApplyStateChangesResponse& response, BlockTimes& times);
   absl::Status ComputeStateRoot(const pb::ComputeStateRootRequest& request,
                                 pb::ComputeStateRootResponse& response) const;
   absl::Status RollbackTo(const pb::RollbackToRequest& request, pb::RollbackToResponse& response);

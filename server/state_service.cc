@@ -46,8 +46,14 @@ class StateServiceImpl final : public RawStateService {
 
   Unary* ApplyStateChanges(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return RunOnPool<pb::ApplyStateChangesRequest, pb::ApplyStateChangesResponse>(
-        rpc_, rpc_.writers(), Method::kApplyStateChanges, c, in, out, [this, c](const auto& request, auto& response) {
-          return calls_.ApplyStateChanges(WriteBounds(*c, rpc_.limits()), request, response);
+        rpc_, rpc_.writers(), Method::kApplyStateChanges, c, in, out,
+        [this, c](const pb::ApplyStateChangesRequest& request, pb::ApplyStateChangesResponse& response,
+                  CallTrace& trace) {
+          BlockTimes times;
+          absl::Status status = calls_.ApplyStateChanges(WriteBounds(*c, rpc_.limits()), request, response, times);
+          trace.AddBlock(times);
+          if (status.ok()) rpc_.LogBlock(response, times);
+          return status;
         });
   }
   Unary* RollbackTo(Context* c, const ByteBuffer* in, ByteBuffer* out) override {

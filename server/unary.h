@@ -3,7 +3,9 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "google/protobuf/arena.h"
 #include "grpcpp/support/server_callback.h"
@@ -19,6 +21,7 @@ template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler&& handler) {
   const absl::Time start = absl::Now();
+  const CallTrace trace(*context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = CheckAlive(*context);
   if (status.ok()) {
@@ -26,11 +29,15 @@ grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServe
     status = ParseMessage(*in, request);
     if (status.ok()) {
       Response response;
+      const std::vector<LogField> fields = trace.Fields();
+      const LogScope scope(fields);
       status = handler(request, response);
       if (status.ok()) status = SerializeMessage(response, rpc.limits().max_message_bytes, *out);
     }
   }
-  rpc.Record(method, status, absl::Now() - start);
+  const absl::Duration duration = absl::Now() - start;
+  rpc.Record(method, status, duration, trace);
+  trace.Answer(*context, duration);
   reactor->Finish(ToGrpcStatus(status));
   return reactor;
 }
@@ -38,25 +45,37 @@ grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServe
 // The part of RunOnPool that runs on the pool's thread.
 template <typename Request, typename Response, typename Handler>
 absl::Status ServePooled(const Rpc& rpc, const grpc::CallbackServerContext& context, grpc::ByteBuffer* in,
-                         grpc::ByteBuffer* out, Handler& handler) {
+                         grpc::ByteBuffer* out, CallTrace& trace, Handler& handler) {
   if (absl::Status status = CheckAlive(context); !status.ok()) return status;
   google::protobuf::Arena arena(RequestArena());
   auto* request = google::protobuf::Arena::CreateMessage<Request>(&arena);
   if (absl::Status status = ParseMessage(*in, *request); !status.ok()) return status;
   in->Clear();  // a block of changes may be large, and is here twice now
   auto* response = google::protobuf::Arena::CreateMessage<Response>(&arena);
-  if (absl::Status status = handler(*request, *response); !status.ok()) return status;
+  const std::vector<LogField> fields = trace.Fields();
+  const LogScope scope(fields);
+  absl::Status handled;
+  if constexpr (std::is_invocable_v<Handler&, const Request&, Response&, CallTrace&>) {
+    handled = handler(*request, *response, trace);
+  } else {
+    handled = handler(*request, *response);
+  }
+  if (!handled.ok()) return handled;
   return SerializeMessage(*response, rpc.limits().max_message_bytes, *out);
 }
 
-// Runs the handler on `pool`, whose queue is bounded: RESOURCE_EXHAUSTED at once when it is full.
+// Runs the handler, which may take the CallTrace as well, on `pool`, whose queue is bounded: RESOURCE_EXHAUSTED at once
+// when it is full.
 template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
   const absl::Time start = absl::Now();
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto finish = [&rpc, method, start, reactor](const absl::Status& status) {
-    rpc.Record(method, status, absl::Now() - start);
+  const auto trace = std::make_shared<CallTrace>(*context);
+  const auto finish = [&rpc, method, start, context, trace, reactor](const absl::Status& status) {
+    const absl::Duration duration = absl::Now() - start;
+    rpc.Record(method, status, duration, *trace);
+    trace->Answer(*context, duration);
     reactor->Finish(ToGrpcStatus(status));
   };
   if (!rpc.TryEnter()) {
@@ -65,8 +84,8 @@ grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grp
   }
   // gRPC hands out `in` as const, but it is this call's alone and stays until Finish; so do the context and `out`.
   auto* bytes = const_cast<grpc::ByteBuffer*>(in);
-  TaskPool::Task task = [&rpc, context, bytes, out, finish, handler = std::move(handler)]() mutable {
-    const absl::Status status = ServePooled<Request, Response>(rpc, *context, bytes, out, handler);
+  TaskPool::Task task = [&rpc, context, bytes, out, finish, trace, handler = std::move(handler)]() mutable {
+    const absl::Status status = ServePooled<Request, Response>(rpc, *context, bytes, out, *trace, handler);
     rpc.Leave();
     finish(status);
   };

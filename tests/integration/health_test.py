@@ -1,0 +1,161 @@
+"""Health over HTTP and gRPC, the log, request ids and traces, on the real daemon."""
+import glob
+import json
+import os
+import re
+import signal
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+from client import PATIENCE, Daemon, admin_pb, block_request, health_grpc, health_pb, pb
+
+TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+CHECKS = ['corruption', 'writable', 'queue', 'last_sync', 'storage', 'disk_space', 'memory', 'hashing', 'log']
+
+
+def http(daemon, path):
+    """The status and the text of an answer."""
+    try:
+        with urllib.request.urlopen(f'http://127.0.0.1:{daemon.http_port}{path}', timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def eventually(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def grpc_health(daemon, service):
+    return health_grpc.HealthStub(daemon.channel).Check(health_pb.HealthCheckRequest(service=service)).status
+
+
+def apply_block(daemon, number, metadata=()):
+    change = pb.AccountChange(address=number.to_bytes(20, 'big'), nonce=number)
+    request = block_request(number, number.to_bytes(32, 'big'), (number - 1).to_bytes(32, 'big'), [change])
+    return daemon.state.ApplyStateChanges.with_call(request, metadata=metadata)
+
+
+class HealthTest(unittest.TestCase):
+    def test_every_check_is_told(self):
+        with Daemon() as daemon:
+            apply_block(daemon, 1)
+            self.assertEqual(http(daemon, '/livez'), (200, 'ok\n'))
+            self.assertEqual(http(daemon, '/readyz'), (200, 'ok\n'))
+            status, text = http(daemon, '/readyz?verbose&exclude=memory')
+            self.assertEqual(status, 200, text)
+            self.assertEqual(re.findall(r'^\[\+\](\w+)', text, re.M), ['shutdown'] + CHECKS, text)
+            self.assertIn('[+]memory excluded\n', text)
+            told = daemon.admin.GetStatus(admin_pb.GetStatusRequest())
+            self.assertEqual([check.name for check in told.health_checks], CHECKS)
+            self.assertIn(told.health_level, (2, 3))
+            metrics = http(daemon, '/metrics')[1]
+            self.assertRegex(metrics, r'(?m)^state_health_level [23]$')
+            for check in CHECKS:
+                self.assertIn(f'mptd_health_check_level{{check="{check}"}}', metrics)
+            self.assertTrue(eventually(lambda: not os.path.exists(os.path.join(daemon.data, 'health.tmp'))))
+
+    def test_a_disk_that_is_too_full(self):
+        with Daemon('--health.min_free_disk_bytes', '1024GiB') as daemon:
+            self.assertTrue(eventually(lambda: http(daemon, '/readyz')[0] == 503))
+            status, text = http(daemon, '/readyz')
+            self.assertRegex(text, r'\[-\]disk_space failing: \d+ MiB are free')
+            self.assertEqual(http(daemon, '/readyz/disk_space')[0], 503)
+            self.assertEqual(http(daemon, '/readyz/storage')[0], 200)
+            self.assertEqual(http(daemon, '/readyz?exclude=disk_space')[0], 200)
+            self.assertEqual(http(daemon, '/livez')[0], 200)
+            not_serving = health_pb.HealthCheckResponse.NOT_SERVING
+            serving = health_pb.HealthCheckResponse.SERVING
+            self.assertTrue(eventually(lambda: grpc_health(daemon, '') == not_serving))
+            self.assertEqual(grpc_health(daemon, 'mptd.v1.StateService'), not_serving)
+            self.assertEqual(grpc_health(daemon, 'mptd.v1.AdminService'), serving)
+            self.assertEqual(grpc_health(daemon, 'livez'), serving)
+            self.assertIn('health_check_performed check=disk_space state=failing', daemon.log())
+
+    def test_not_ready_before_the_last_call_is_taken(self):
+        with Daemon('--server.drain_delay', '2s') as daemon:
+            apply_block(daemon, 1)
+            daemon.process.send_signal(signal.SIGTERM)
+            self.assertTrue(eventually(lambda: http(daemon, '/readyz')[0] == 503))
+            self.assertIn('shutting down', http(daemon, '/readyz')[1])
+            self.assertEqual(http(daemon, '/livez')[0], 200)
+            self.assertEqual(grpc_health(daemon, ''), health_pb.HealthCheckResponse.NOT_SERVING)
+            apply_block(daemon, 2)
+            self.assertEqual(daemon.process.wait(PATIENCE), 0)
+
+
+class LogTest(unittest.TestCase):
+    def lines(self, daemon):
+        with open(daemon.log_path, encoding='utf-8') as file:
+            return [json.loads(line) for line in file if line.endswith('\n')]
+
+    def events(self, daemon, name):
+        return [line for line in self.lines(daemon) if line['event'] == name]
+
+    def test_a_call_is_found_by_its_id_and_trace(self):
+        with Daemon('--logging.format', 'json', '--logging.slow_call_ms', '1ms', '--persistence.mode', 'sync',
+                    '--logging.module_levels', 'rpc=debug') as daemon:
+            _, call = apply_block(daemon, 1, [('x-request-id', 'req-1'), ('traceparent', TRACE), ('mptd-timing', '1'),
+                                              ('authorization', 'Bearer hush-hush')])
+            self.assertEqual(dict(call.initial_metadata())['x-request-id'], 'req-1')
+            spans = dict(part.split(';dur=') for part in dict(call.trailing_metadata())['server-timing'].split(', '))
+            self.assertEqual(list(spans), ['validate', 'queue', 'read', 'hash', 'log', 'publish', 'total'])
+            self.assertLessEqual(sum(float(spans[name]) for name in spans if name != 'total'), float(spans['total']) + .01)
+            self.assertGreater(float(spans['hash']), 0)
+            _, call = daemon.state.GetStateRoot.with_call(pb.GetStateRootRequest(), metadata=[('traceparent', 'junk')])
+            made = dict(call.initial_metadata())['x-request-id']
+            self.assertRegex(made, '^[0-9a-f]{16}$')
+            self.assertNotIn('server-timing', dict(call.trailing_metadata()))
+
+            self.assertTrue(eventually(lambda: any(line.get('request_id') == made for line in self.lines(daemon))))
+            mine = [line for line in self.lines(daemon) if line.get('request_id') == 'req-1']
+            self.assertIn('state_root_computed', [line['event'] for line in mine])
+            for line in mine:
+                self.assertEqual(line['trace_id'], TRACE[3:35])
+            root = self.events(daemon, 'state_root_computed')[0]
+            self.assertEqual((root['block'], root['accounts_modified']), (1, 1))
+            other = [line for line in self.lines(daemon) if line.get('request_id') == made]
+            self.assertNotIn('trace_id', other[0])
+            with open(daemon.log_path, encoding='utf-8') as file:
+                self.assertNotIn('hush', file.read())
+
+    def test_levels_change_by_module(self):
+        with Daemon('--logging.format', 'json') as daemon:
+            daemon.admin.SetLogLevel(admin_pb.SetLogLevelRequest(level='debug', module='rpc'))
+            daemon.head()
+            self.assertTrue(eventually(lambda: self.events(daemon, 'call')))
+            daemon.admin.SetLogLevel(admin_pb.SetLogLevelRequest(level='error', module='engine'))
+            changed = self.events(daemon, 'configuration_changed')
+            self.assertEqual((changed[0]['module'], changed[0]['from'], changed[0]['to']), ('rpc', 'info', 'debug'))
+            self.assertIn('request_id', changed[0])
+            apply_block(daemon, 1)
+            daemon.restart()
+            self.assertFalse(self.events(daemon, 'state_root_computed'))
+
+    def test_the_file_is_rotated_and_opened_anew(self):
+        with Daemon() as daemon:
+            daemon.stop()
+            path = os.path.join(daemon.scratch, 'mptd.log')
+            daemon.flags = ('--logging.file', path, '--logging.max_file_bytes', '2000', '--logging.keep_files', '2')
+            daemon.start()
+            for number in range(1, 31):
+                apply_block(daemon, number)
+            self.assertTrue(eventually(lambda: os.path.exists(path + '.2')))
+            os.rename(path, path + '.moved')
+            daemon.process.send_signal(signal.SIGUSR1)
+            self.assertTrue(eventually(lambda: os.path.exists(path)))
+            daemon.stop()
+            self.assertEqual(sorted(glob.glob(path + '*')), [path, path + '.1', path + '.2', path + '.moved'])
+            for name in glob.glob(path + '*'):
+                self.assertLessEqual(os.path.getsize(name), 2000, name)
+
+
+if __name__ == '__main__':
+    unittest.main()
