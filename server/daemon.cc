@@ -137,7 +137,6 @@ HttpResponse Daemon::AnswerCheck(const std::string& name) const {
 }
 
 absl::Status Daemon::Listen() {
-  health_->Start();
   absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start(
       options_.grpc, {{"mptd.v1.StateService", state_service_.get()}, {"mptd.v1.AdminService", admin_service_.get()}});
   if (!grpc.ok()) return grpc.status();
@@ -147,6 +146,7 @@ absl::Status Daemon::Listen() {
     if (!http.ok()) return http.status();
     http_ = *std::move(http);
   }
+  health_->Start();
   if (backups_.has_value()) backups_->Start();
   log_.Info(LogModule::kServer, "listening",
             {{"grpc", absl::StrJoin(grpc_addresses(), ",")}, {"http", absl::StrJoin(http_addresses(), ",")}});
