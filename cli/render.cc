@@ -65,6 +65,29 @@ Json ApplyJson(const v1::ApplyStateChangesResponse& result) {
   return out;
 }
 
+namespace {
+
+Json HealthJson(const v1::GetStatusResponse& status) {
+  Json out = {{"level", status.health_level()}, {"checks", Json::array()}};
+  for (const v1::HealthCheck& check : status.health_checks()) {
+    out["checks"].push_back(
+        {{"name", check.name()}, {"state", check.state()}, {"level", check.level()}, {"reason", check.reason()}});
+  }
+  return out;
+}
+
+// The checks that are not healthy, with their reasons.
+std::string HealthText(const v1::GetStatusResponse& status) {
+  std::string out;
+  for (const v1::HealthCheck& check : status.health_checks()) {
+    if (check.reason().empty()) continue;
+    absl::StrAppend(&out, out.empty() ? "" : "; ", check.name(), " ", check.state(), ": ", OneLine(check.reason()));
+  }
+  return out.empty() ? "healthy" : absl::StrFormat("level %d of 3: %s", status.health_level(), out);
+}
+
+}  // namespace
+
 Json StatusJson(const v1::GetStatusResponse& status) {
   Json out;
   out["version"] = status.version();
@@ -85,12 +108,15 @@ Json StatusJson(const v1::GetStatusResponse& status) {
   out["row_cache_bytes"] = status.row_cache_bytes();
   out["change_log_bytes"] = status.change_log_bytes();
   out["genesis_root"] = HexOrNull(status.genesis_root());
+  if (status.health_checks_size() != 0) out["health"] = HealthJson(status);
   return out;
 }
 
 Fields StatusFields(const std::string& server, const v1::GetStatusResponse& status) {
   Fields out = {{"server", absl::StrFormat("%s, mptd %s, format %d, up %s", server, status.version(),
                                            status.format_version(), UptimeText(status.uptime_seconds()))}};
+  // An older daemon says nothing of its checks.
+  if (status.health_checks_size() != 0) out.emplace_back("health", HealthText(status));
   if (status.read_only()) out.emplace_back("read-only", "yes: " + OneLine(status.read_only_reason()));
   if (!status.has_blocks()) {
     out.emplace_back("head", "none yet; apply a genesis or a first block (mptctl import FILE)");

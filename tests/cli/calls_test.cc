@@ -348,11 +348,14 @@ TEST_F(CallsTest, RollbackAsksOnATerminalOnly) {
 
 TEST_F(CallsTest, StatusWithAndWithoutBlocks) {
   EXPECT_THAT(Out({"status"}), AllOf(HasSubstr("mptd 9.9.9, format 3"), HasSubstr("served       blocks 3 to 10\n"),
+                                     HasSubstr("health       level 2 of 3: queue degraded: it is full\n"),
                                      HasSubstr("queue        2 blocks, 3.0 MiB\n")));
   const json status = Json({"status"});
   EXPECT_EQ(status["head"]["number"], 10);
   EXPECT_EQ(status["durable_number"], 9);
   EXPECT_EQ(status["queue_bytes"], 3 << 20);
+  EXPECT_EQ(status["health"]["level"], 2);
+  EXPECT_EQ(status["health"]["checks"][1]["reason"], "it is full");
   daemon_.admin.has_blocks = false;
   EXPECT_THAT(Out({"status"}), HasSubstr("none yet"));
   EXPECT_EQ(Json({"status"})["head"], nullptr);

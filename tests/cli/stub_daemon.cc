@@ -241,6 +241,12 @@ grpc::Status StubAdmin::GetStatus(Context*, const v1::GetStatusRequest*, v1::Get
   }
   response->set_queue_blocks(2);
   response->set_queue_bytes(3 << 20);
+  response->set_health_level(2);
+  response->add_health_checks()->set_name("storage");
+  v1::HealthCheck& queue = *response->add_health_checks();
+  queue.set_name("queue");
+  queue.set_state("degraded");
+  queue.set_reason("it is full");
   return grpc::Status::OK;
 }
 
