@@ -8,11 +8,6 @@
 #include "prometheus/text_serializer.h"
 
 namespace mptd {
-namespace {
-
-constexpr absl::Duration kRecent = absl::Seconds(60);
-
-}  // namespace
 
 double LatencyHistogram::UpperBoundSeconds(size_t bucket) {
   if (bucket + 1 >= kBuckets) return std::numeric_limits<double>::infinity();
@@ -35,6 +30,7 @@ LatencyHistogram::Snapshot LatencyHistogram::Snapshot::Since(const Snapshot& ear
 void LatencyHistogram::Snapshot::Add(const Snapshot& other) {
   for (size_t i = 0; i < kBuckets; ++i) counts[i] += other.counts[i];
   sum_seconds += other.sum_seconds;
+  max_seconds = std::max(max_seconds, other.max_seconds);
 }
 
 double LatencyHistogram::Snapshot::QuantileSeconds(double q) const {
@@ -61,12 +57,16 @@ void LatencyHistogram::Record(absl::Duration duration) {
   const size_t bucket = microseconds <= 1 ? 0 : static_cast<size_t>(std::bit_width(microseconds - 1));
   counts_[std::min(bucket, kBuckets - 1)].fetch_add(1, std::memory_order_relaxed);
   sum_nanoseconds_.fetch_add(nanoseconds, std::memory_order_relaxed);
+  int64_t most = max_nanoseconds_.load(std::memory_order_relaxed);
+  while (nanoseconds > most && !max_nanoseconds_.compare_exchange_weak(most, nanoseconds, std::memory_order_relaxed)) {
+  }
 }
 
 LatencyHistogram::Snapshot LatencyHistogram::Read() const {
   Snapshot out;
   for (size_t i = 0; i < kBuckets; ++i) out.counts[i] = counts_[i].load(std::memory_order_relaxed);
   out.sum_seconds = static_cast<double>(sum_nanoseconds_.load(std::memory_order_relaxed)) * 1e-9;
+  out.max_seconds = static_cast<double>(max_nanoseconds_.load(std::memory_order_relaxed)) * 1e-9;
   return out;
 }
 
@@ -109,16 +109,6 @@ std::string MetricsRegistry::Render() const {
   MetricsWriter writer;
   for (const Source& source : sources_) source(writer);
   return prometheus::TextSerializer().prometheus::Serializer::Serialize(writer.families());
-}
-
-double RecentQuantile::P99Seconds(absl::Time now, const LatencyHistogram::Snapshot& current) {
-  // The oldest kept snapshot is the newest that is at least a minute old, so the window is a minute plus one scrape
-  // interval.
-  while (taken_.size() >= 2 && now - taken_[1].first >= kRecent) taken_.pop_front();
-  const LatencyHistogram::Snapshot recent = taken_.empty() ? current : current.Since(taken_.front().second);
-  // Scrapers may be many and hasty; one snapshot a second is enough.
-  if (taken_.empty() || now - taken_.back().first >= absl::Seconds(1)) taken_.emplace_back(now, current);
-  return recent.QuantileSeconds(0.99);
 }
 
 CallMetrics::CallMetrics(std::vector<std::string> methods, std::vector<std::string> code_names)

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -34,9 +33,10 @@ class LatencyHistogram {
   struct Snapshot {
     std::array<uint64_t, kBuckets> counts{};
     double sum_seconds = 0;
+    double max_seconds = 0;  // ever
 
     uint64_t total() const;
-    // What happened since `earlier`, a snapshot of the same histogram.
+    // What happened since `earlier`, a snapshot of the same histogram; but for the maximum.
     Snapshot Since(const Snapshot& earlier) const;
     void Add(const Snapshot& other);
     // Interpolated within its bucket; 0 without any counts. `q` is in [0, 1].
@@ -49,6 +49,7 @@ class LatencyHistogram {
  private:
   std::array<std::atomic<uint64_t>, kBuckets> counts_{};
   std::atomic<int64_t> sum_nanoseconds_{0};
+  std::atomic<int64_t> max_nanoseconds_{0};
 };
 
 // Collects what one scrape answers. Used by one thread. Families come out in the order of their first sample.
@@ -81,16 +82,6 @@ class MetricsRegistry {
  private:
   mutable std::mutex mutex_;
   std::vector<Source> sources_;
-};
-
-// The 99th percentile of the last minute or so, from snapshots of histograms taken at scrapes. For one thread at a
-// time.
-class RecentQuantile {
- public:
-  double P99Seconds(absl::Time now, const LatencyHistogram::Snapshot& current);
-
- private:
-  std::deque<std::pair<absl::Time, LatencyHistogram::Snapshot>> taken_;
 };
 
 // Calls by method and status code, and how long they took.

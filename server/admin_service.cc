@@ -26,7 +26,8 @@ using RawAdminService =
     Stub::WithRawCallbackMethod_Verify<
     Stub::WithRawCallbackMethod_SetLogLevel<
     Stub::WithRawCallbackMethod_GetConfig<
-    Stub::Service>>>>>>>;
+    Stub::WithRawCallbackMethod_GetMetrics<
+    Stub::Service>>>>>>>>;
 // clang-format on
 
 class AdminServiceImpl final : public RawAdminService {
@@ -70,6 +71,13 @@ class AdminServiceImpl final : public RawAdminService {
           response.mutable_entries()->Add(options_.config.begin(), options_.config.end());
           return absl::OkStatus();
         });
+  }
+  Unary* GetMetrics(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::GetMetricsRequest, pb::GetMetricsResponse>(rpc_, rpc_.readers(), Method::kGetMetrics, c, in,
+                                                                    out, [this](const auto&, auto& response) {
+                                                                      response = options_.metrics();
+                                                                      return absl::OkStatus();
+                                                                    });
   }
 
  private:

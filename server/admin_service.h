@@ -26,6 +26,8 @@ struct AdminOptions {
   std::vector<pb::ConfigEntry> config;
   // The checks that GetStatus tells of; must not wait.
   std::function<std::vector<HealthReport>()> health;
+  // As GetMetrics answers. Called from any thread.
+  std::function<pb::GetMetricsResponse()> metrics;
 };
 
 // `rpc` must outlive the service, and the service the server that it is registered with.

@@ -13,19 +13,6 @@ namespace {
 
 constexpr char kPrometheusText[] = "text/plain; version=0.0.4; charset=utf-8";
 
-void WriteMemoryShare(MetricsWriter& writer) {
-  const uint64_t limit = MemoryLimitBytes();
-  if (limit == 0) return;
-  writer.Gauge("state_memory_usage_percent", "Resident memory of the memory that this process may use.",
-               100.0 * static_cast<double>(ResidentMemoryBytes()) / static_cast<double>(limit));
-}
-
-LatencyHistogram::Snapshot Latency(const CallMetrics& calls, std::initializer_list<Method> methods) {
-  LatencyHistogram::Snapshot sum;
-  for (const Method method : methods) sum.Add(calls.Latency(static_cast<size_t>(method)));
-  return sum;
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> SetLogLevel(Logger& log, const std::string& level, const std::string& module) {
@@ -58,6 +45,7 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
   rpc_.emplace(*engine_, log_, calls_, options_.limits);
   checkpoints_.emplace(*engine_, options_.version, log_);
   if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
+  state_metrics_.emplace(*engine_, watch_, *health_, calls_, rpc_->blocks(), options_.data_dir);
   AdminOptions admin{
       .version = options_.version,
       .persistence_mode = options_.persistence_mode,
@@ -75,7 +63,8 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
           },
       .make_checkpoint = [this](const std::string& dir, bool verify) { return checkpoints_->Make(dir, verify); },
       .config = options_.config,
-      .health = [this] { return health_->Read(); }};
+      .health = [this] { return health_->Read(); },
+      .metrics = [this] { return state_metrics_->Collect(); }};
   state_service_ = MakeStateService(*rpc_);
   admin_service_ = MakeAdminService(*rpc_, std::move(admin));
   AddMetrics();
@@ -86,21 +75,17 @@ Daemon::~Daemon() {
 }
 
 void Daemon::AddMetrics() {
-  metrics_.AddSource([this](MetricsWriter& writer) { watch_.Write(engine_->Status(), writer); });
   metrics_.AddSource([this](MetricsWriter& writer) {
+    const EngineStatus status = engine_->Status();
+    const EngineStatistics statistics = engine_->Statistics();
+    watch_.Write(status, writer);
     writer.Gauge("state_health_level", "0 failed (damaged data), 1 critical (cannot write), 2 degraded, 3 healthy.",
-                 std::min(watch_.HealthLevel(engine_->Status()), WorstLevel(health_->Read())));
+                 state_metrics_->HealthLevel(status));
     health_->Write(writer);
-  });
-  metrics_.AddSource([this](MetricsWriter& writer) { calls_.Write(writer); });
-  metrics_.AddSource([this, lookups = RecentQuantile(), updates = RecentQuantile()](MetricsWriter& writer) mutable {
-    const absl::Time now = absl::Now();
-    const auto lookup = Latency(calls_, {Method::kGetAccount, Method::kGetAccounts, Method::kGetStorage});
-    const auto update = Latency(calls_, {Method::kApplyStateChanges, Method::kApplyStateChangesStream});
-    writer.Gauge("state_lookup_latency_p99_ms", "99th percentile of reads of accounts and slots, of the last minute.",
-                 1e3 * lookups.P99Seconds(now, lookup));
-    writer.Gauge("state_update_latency_p99_ms", "99th percentile of applying a block, of the last minute.",
-                 1e3 * updates.P99Seconds(now, update));
+    WriteStateMetrics(state_metrics_->Collect(status, statistics), writer);
+    WriteStatistics(statistics, writer);
+    rpc_->blocks().Write(writer);
+    calls_.Write(writer);
   });
   metrics_.AddSource([this](MetricsWriter& writer) {
     writer.Gauge("mptd_build_info", "Always 1; what is running.", 1, {{"version", options_.version}});
@@ -111,7 +96,6 @@ void Daemon::AddMetrics() {
                  static_cast<double>(rpc_->running()));
     writer.Counter("mptd_log_lines_lost_total", "Lines that could not be logged.", static_cast<double>(log_.lost()));
     if (backups_.has_value()) backups_->Write(writer);
-    WriteMemoryShare(writer);
     WriteProcessMetrics(writer);
   });
 }

@@ -24,12 +24,14 @@
 #include "server/health_monitor.h"
 #include "server/http_server.h"
 #include "server/rpc.h"
+#include "server/state_metrics.h"
 
 namespace mptd {
 
 struct DaemonOptions {
   std::string version;
   std::string persistence_mode;
+  std::string data_dir;                 // whose file system is watched
   std::vector<pb::ConfigEntry> config;  // as GetConfig answers
   GrpcServerOptions grpc;
   std::string http_listen;  // host:port, or empty for none
@@ -81,6 +83,7 @@ class Daemon {
   std::optional<BackupSchedule> backups_;  // when they are scheduled
   std::optional<HealthMonitor> health_;
   std::optional<Rpc> rpc_;
+  std::optional<StateMetrics> state_metrics_;
   std::unique_ptr<grpc::Service> state_service_;
   std::unique_ptr<grpc::Service> admin_service_;
   std::unique_ptr<GrpcServer> grpc_;

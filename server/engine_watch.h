@@ -28,17 +28,25 @@ class EngineWatch {
   // What was found damaged first, and why the tables cannot be written at present; empty when all is well.
   std::string corruption() const;
   std::string flush_error() const;
+  bool corrupt() const { return corrupt_.load(std::memory_order_relaxed); }
+  LatencyHistogram::Snapshot Flushes() const { return flush_latency_.Read(); }
+  uint64_t flushed_rows() const { return flushed_rows_.load(std::memory_order_relaxed); }
+  uint64_t flush_failures() const { return flush_failures_.load(std::memory_order_relaxed); }
   void Write(const EngineStatus& status, MetricsWriter& writer) const;
 
  private:
   void LogEvent(const EngineEvent& event);
+  void WriteCounters(MetricsWriter& writer) const;
   void SetFlushError(const std::string& text);
   void SetCorruption(const std::string& text);
 
   Logger& log_;
-  std::atomic<uint64_t> flushes_{0};
+  LatencyHistogram flush_latency_;
+  LatencyHistogram sync_latency_;
   std::atomic<uint64_t> flushed_rows_{0};
   std::atomic<uint64_t> flush_failures_{0};
+  std::atomic<uint64_t> prunes_{0};
+  std::atomic<uint64_t> pruned_blocks_{0};
   std::atomic<uint64_t> rollbacks_{0};
   std::atomic<uint64_t> back_pressure_{0};
   std::atomic<bool> flush_failing_{false};

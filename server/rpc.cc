@@ -36,7 +36,7 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limit
       log_(log),
       metrics_(metrics),
       limits_(limits),
-      calls_(engine),
+      calls_(engine, blocks_),
       streams_(engine),
       readers_("mptd-read", limits.read_threads, limits.read_threads * kWaitingPerThread),
       writers_("mptd-write", limits.write_threads, limits.write_threads * kWaitingPerThread),

@@ -20,6 +20,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "server/block_metrics.h"
 #include "server/call_trace.h"
 #include "server/state_calls.h"
 #include "server/stream_registry.h"
@@ -50,8 +51,9 @@ enum class Method : uint8_t {
   kVerify,
   kSetLogLevel,
   kGetConfig,
+  kGetMetrics,
 };
-inline constexpr std::array<std::string_view, 22> kMethodNames = {"ApplyStateChanges",
+inline constexpr std::array<std::string_view, 23> kMethodNames = {"ApplyStateChanges",
                                                                   "ApplyStateChangesStream",
                                                                   "ComputeStateRoot",
                                                                   "RollbackTo",
@@ -72,8 +74,9 @@ inline constexpr std::array<std::string_view, 22> kMethodNames = {"ApplyStateCha
                                                                   "Prune",
                                                                   "Verify",
                                                                   "SetLogLevel",
-                                                                  "GetConfig"};
-static_assert(kMethodNames.size() == static_cast<size_t>(Method::kGetConfig) + 1);
+                                                                  "GetConfig",
+                                                                  "GetMetrics"};
+static_assert(kMethodNames.size() == static_cast<size_t>(Method::kGetMetrics) + 1);
 inline std::string_view Name(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
 
 // The labels of CallMetrics.
@@ -96,6 +99,7 @@ class Rpc {
 
   StateEngine& engine() { return engine_; }
   StateCalls& calls() { return calls_; }
+  const BlockMetrics& blocks() const { return blocks_; }
   StreamRegistry& streams() { return streams_; }
   // Threads for reads that are too long for a polling thread, for calls that wait for the writer, and for operators'
   // work.
@@ -131,6 +135,7 @@ class Rpc {
   Logger& log_;
   CallMetrics& metrics_;
   const RpcLimits limits_;
+  BlockMetrics blocks_;
   StateCalls calls_;
   std::atomic<size_t> running_{0};
   StreamRegistry streams_;

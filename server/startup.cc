@@ -112,6 +112,7 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   const config::Settings::Server& server = loaded.settings.server;
   DaemonOptions out;
   out.version = std::string(version);
+  out.data_dir = loaded.settings.server.data_dir;
   out.persistence_mode = std::string(config::Name(loaded.settings.persistence.mode));
   for (const config::Entry& entry : loaded.entries) {
     pb::ConfigEntry& to = out.config.emplace_back();

@@ -30,6 +30,7 @@ absl::Status StateCalls::ApplyStateChanges(const CallBounds& bounds, const pb::A
   const absl::StatusOr<ApplyResult> result = engine_.Apply(*std::move(block), bounds.deadline, bounds.cancelled);
   if (!result.ok()) return result.status();
   times.engine = result->times;
+  blocks_.Record(*result);
   FillApplyResult(*result, &response);
   return absl::OkStatus();
 }

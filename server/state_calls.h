@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
 #include "mptd/v1/state.pb.h"
+#include "server/block_metrics.h"
 
 namespace mptd {
 
@@ -27,8 +28,8 @@ struct BlockTimes {
 
 class StateCalls {
  public:
-  // `engine` must outlive this.
-  explicit StateCalls(StateEngine& engine) : engine_(engine) {}
+  // `engine` and `blocks`, which learns of every applied block, must outlive this.
+  StateCalls(StateEngine& engine, BlockMetrics& blocks) : engine_(engine), blocks_(blocks) {}
 
   // These may wait, for the writer or for the disk. `times` are told of a block that was applied.
   absl::Status ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
@@ -53,6 +54,7 @@ class StateCalls {
   void Fill(const BlockInfo& block, pb::Block* out) const;
 
   StateEngine& engine_;
+  BlockMetrics& blocks_;
 };
 
 }  // namespace mptd

@@ -3,6 +3,7 @@
 // and Checkpoint are called by one thread at a time. Nothing here knows what the bytes mean.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -72,6 +73,7 @@ struct StoreStats {
   uint64_t memory_bytes = 0;  // block cache, index and filter blocks
   uint64_t running_compactions = 0;
   uint64_t pending_compaction_bytes = 0;
+  std::array<uint64_t, kTableCount> table_bytes{};  // of disk_bytes
 };
 
 class KeyValueStore {
@@ -101,6 +103,9 @@ class KeyValueStore {
   // Rewrites every table without deleted and replaced rows. Takes minutes on large stores; reads go on.
   virtual absl::Status Compact() = 0;
   virtual StoreStats Stats() const = 0;
+  // About how many rows a table has: some that were replaced and not yet compacted may be counted twice. Looks at every
+  // file.
+  virtual uint64_t EstimateRows(Table table) const = 0;
   // Running totals since the store was opened, by name, for metrics: "rocksdb.block.cache.hit" and the like. May be
   // empty.
   virtual std::vector<std::pair<std::string, uint64_t>> Counters() const { return {}; }

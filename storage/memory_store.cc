@@ -71,6 +71,10 @@ class MemoryStore final : public KeyValueStore {
     }
     return stats;
   }
+  uint64_t EstimateRows(Table table) const override {
+    MutexLock lock(mutex_);
+    return tables_[static_cast<size_t>(table)]->size();
+  }
 
  private:
   Value Find(Table table, std::string_view key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -157,6 +157,7 @@ class RocksDbStore final : public KeyValueStore {
   absl::Status Checkpoint(const std::string& dir) override;
   absl::Status Compact() override;
   StoreStats Stats() const override;
+  uint64_t EstimateRows(Table table) const override;
   std::vector<std::pair<std::string, uint64_t>> Counters() const override;
 
  private:
@@ -461,14 +462,29 @@ StoreStats RocksDbStore::Stats() const {
     uint64_t value = 0;
     if (db_->GetIntProperty(family, property, &value)) sum += value;
   };
-  for (rocksdb::ColumnFamilyHandle* family : families_) {
-    add(family, Properties::kTotalSstFilesSize, stats.disk_bytes);
+  for (size_t i = 0; i < kTableCount; ++i) {
+    rocksdb::ColumnFamilyHandle* family = families_[i];
+    add(family, Properties::kTotalSstFilesSize, stats.table_bytes[i]);
+    stats.disk_bytes += stats.table_bytes[i];
     add(family, Properties::kEstimateTableReadersMem, stats.memory_bytes);
     add(family, Properties::kEstimatePendingCompactionBytes, stats.pending_compaction_bytes);
   }
   add(families_.front(), Properties::kNumRunningCompactions, stats.running_compactions);
   stats.memory_bytes += cache_->GetUsage();
   return stats;
+}
+
+// RocksDB's own estimate knows nothing of files that have not been read since the store was opened.
+uint64_t RocksDbStore::EstimateRows(Table table) const {
+  rocksdb::TablePropertiesCollection files;
+  if (!db_->GetPropertiesOfAllTables(Family(table), &files).ok()) return 0;
+  uint64_t rows = 0;
+  uint64_t deletions = 0;
+  for (const auto& [path, properties] : files) {
+    rows += properties->num_entries - std::min(properties->num_entries, properties->num_deletions);
+    deletions += properties->num_deletions;
+  }
+  return rows - std::min(rows, deletions);
 }
 
 std::vector<std::pair<std::string, uint64_t>> RocksDbStore::Counters() const {

@@ -295,15 +295,20 @@ void VersionIndex::Remove(Entry* entry) {
 void VersionIndex::EvictTo(size_t max_bytes, size_t max_steps) {
   // Once around: what is left then is in use, or is the table of buckets itself.
   max_steps = std::min<size_t>(max_steps, bucket_mask_ + 1);
+  uint64_t evicted = 0;
   for (; bytes() > max_bytes && max_steps > 0; --max_steps, hand_ = (hand_ + 1) & bucket_mask_) {
     Entry* entry = buckets_[hand_].load(std::memory_order_relaxed);
     while (entry != nullptr) {
       Entry* next = entry->next_.load(std::memory_order_relaxed);
       const bool clean = entry->versions_.load(std::memory_order_relaxed) == nullptr;
-      if (clean && entry->used_.exchange(0, std::memory_order_relaxed) == 0) Remove(entry);
+      if (clean && entry->used_.exchange(0, std::memory_order_relaxed) == 0) {
+        Remove(entry);
+        ++evicted;
+      }
       entry = next;
     }
   }
+  evicted_.fetch_add(evicted, std::memory_order_relaxed);
 }
 
 }  // namespace mptd::storage

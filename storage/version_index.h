@@ -162,6 +162,8 @@ class VersionIndex {
 
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   size_t rows() const { return rows_.load(std::memory_order_relaxed); }
+  // By EvictTo, ever.
+  uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
  private:
   std::atomic<Entry*>& Bucket(uint64_t hash) const { return buckets_[hash & bucket_mask_]; }
@@ -183,6 +185,7 @@ class VersionIndex {
   size_t hand_ = 0;  // the bucket that the eviction's clock is at; the owner's
   std::atomic<size_t> bytes_{0};
   std::atomic<size_t> rows_{0};
+  std::atomic<uint64_t> evicted_{0};
 };
 
 }  // namespace mptd::storage

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "core/engine/block.h"
 #include "core/engine/state_view.h"
+#include "core/engine/statistics.h"
 
 namespace mptd {
 
@@ -52,12 +53,13 @@ struct EngineOptions {
   std::function<void(const struct EngineEvent&)> on_event;
 };
 
-// Something that happened, for the log.
+// Something that happened, for the log and for counting.
 struct EngineEvent {
   enum class Kind {
     kRecovered,     // a, b: blocks replayed, head number
     kFlushed,       // a, b: flushed block, rows written; duration
-    kPruned,        // a: oldest served block
+    kLogSynced,     // duration; often
+    kPruned,        // a, b: oldest block with history in the tables, blocks whose history went
     kRolledBack,    // a: new head number, b: blocks undone
     kReadOnly,      // text: why
     kCorruption,    // text: what
@@ -151,6 +153,8 @@ class StateEngine {
   virtual absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) = 0;
 
   virtual EngineStatus Status() const = 0;
+  // Asks more of the store than Status; for once a scrape.
+  virtual EngineStatistics Statistics() const = 0;
 };
 
 }  // namespace mptd

@@ -48,6 +48,7 @@ class EngineImpl final : public StateEngine {
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
+  EngineStatistics Statistics() const override;
 
  private:
   using ViewPtr = std::shared_ptr<const ViewImpl>;
@@ -70,6 +71,7 @@ class EngineImpl final : public StateEngine {
 
   // Opening (engine_open.cc).
   absl::Status LoadTables(FlushedState& flushed);
+  absl::StatusOr<StateCounts> LoadCounts(uint64_t sequence) const;
   absl::Status LoadHistory(const FlushedState& flushed);
   absl::Status LoadUndoRecord(uint64_t number, BytesView row);
   absl::Status ReplayRecord(uint64_t lsn, BytesView payload);

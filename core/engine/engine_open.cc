@@ -146,6 +146,21 @@ absl::Status EngineImpl::Start() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<StateCounts> EngineImpl::LoadCounts(uint64_t sequence) const {
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kMeta, kCountsKey);
+  if (!row.ok()) return row.status();
+  if (row->has_value()) {
+    if (std::optional<StateCounts> counts = DecodeCounts(**row, sequence)) return *counts;
+  }
+  const auto rows = [&](Table table) { return store_->kv->EstimateRows(table); };
+  StateCounts guess;
+  guess.accounts = rows(Table::kAccounts);
+  guess.slots = rows(Table::kSlots);
+  guess.branches = rows(Table::kAccountNodes) + rows(Table::kSlotNodes);
+  guess.estimated = true;
+  return guess;
+}
+
 absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
   absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kMeta, "state");
   if (!row.ok()) return row.status();
@@ -153,6 +168,9 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
     absl::StatusOr<FlushedState> decoded = DecodeFlushedState(**row);
     if (!decoded.ok()) return decoded.status();
     flushed = *std::move(decoded);
+    absl::StatusOr<StateCounts> counts = LoadCounts(flushed.sequence);
+    if (!counts.ok()) return counts.status();
+    flushed.counts = *counts;
     absl::MutexLock lock(&state_mutex_);
     genesis_root_ = flushed.genesis_root;
   }

@@ -36,16 +36,20 @@ std::optional<BytesView> SlotRow(const U256& value) {
 
 // What the step adds to the write-behind queue: its rows, and its nodes less those that it replaced before they were
 // written.
-int64_t QueuedBytes(const Transition& transition, uint64_t flushed, size_t log_bytes) {
-  int64_t bytes = static_cast<int64_t>(log_bytes);
-  bytes += static_cast<int64_t>(transition.accounts.size()) * 128;
-  bytes += static_cast<int64_t>(transition.slots_changed) * 192;
-  for (const auto& [hash, code] : transition.new_code) bytes += static_cast<int64_t>(code.size());
+Flusher::Queued ToQueue(const Transition& transition, uint64_t flushed, size_t log_bytes) {
+  Flusher::Queued queued;
+  queued.bytes = static_cast<int64_t>(log_bytes);
+  queued.bytes += static_cast<int64_t>(transition.accounts.size()) * 128;
+  queued.bytes += static_cast<int64_t>(transition.slots_changed) * 192;
+  for (const auto& [hash, code] : transition.new_code) queued.bytes += static_cast<int64_t>(code.size());
   for (const NodeChange& change : transition.trie.nodes) {
-    bytes += change.after_bytes;
-    if (change.before_sequence > flushed) bytes -= change.before_bytes;
+    queued.bytes += change.after_bytes;
+    if (change.after != nullptr) ++queued.nodes;
+    if (change.before_sequence <= flushed) continue;
+    queued.bytes -= change.before_bytes;
+    --queued.nodes;
   }
-  return bytes;
+  return queued;
 }
 
 }  // namespace
@@ -84,7 +88,7 @@ PublishedTransition EngineImpl::Commit(Step step) {
   // Before anything is retired: the history worker looks at the replaced nodes.
   committed.trie_pin = std::make_unique<storage::EpochPin>(store_->trie_epochs);
   committed.trie = std::make_shared<TrieSnapshot>(store_->trie_epochs, step.sequence, step.transition->root);
-  flusher_->AddBytes(step.sequence, QueuedBytes(*step.transition, store_->flushed_sequence, step.change_row.size()));
+  flusher_->AddQueued(step.sequence, ToQueue(*step.transition, store_->flushed_sequence, step.change_row.size()));
   nodes_->Account(step.transition->trie);
   committed.transition = std::move(step.transition);
   committed.change_row = std::move(step.change_row);

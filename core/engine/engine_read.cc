@@ -264,6 +264,29 @@ EngineStatus EngineImpl::Status() const {
   return status;
 }
 
+EngineStatistics EngineImpl::Statistics() const {
+  EngineStatistics out;
+  out.counts = flusher_->counts();
+  out.dirty_nodes = flusher_->queued_nodes();
+  for (size_t i = 0; i < kCacheKinds; ++i) out.lookups[i] = store_->lookups.Read(static_cast<CacheKind>(i));
+  out.cached_rows = store_->rows.rows();
+  out.evicted_rows = store_->rows.evicted();
+  out.evicted_nodes = nodes_->evicted();
+  const storage::StoreStats store = store_->kv->Stats();
+  for (size_t i = 0; i < storage::kTableCount; ++i) {
+    const auto table = static_cast<Table>(i);
+    out.tables.push_back({std::string(storage::TableName(table)), store.table_bytes[i]});
+    const bool of_tries = table == Table::kAccounts || table == Table::kSlots || table == Table::kAccountNodes ||
+                          table == Table::kSlotNodes;
+    if (of_tries) out.trie_disk_bytes += store.table_bytes[i];
+  }
+  out.store_memory_bytes = store.memory_bytes;
+  out.running_compactions = store.running_compactions;
+  out.pending_compaction_bytes = store.pending_compaction_bytes;
+  out.store_counters = store_->kv->Counters();
+  return out;
+}
+
 void EngineImpl::BecomeReadOnly(std::string why, EngineEvent::Kind kind) {
   {
     absl::MutexLock lock(&state_mutex_);

@@ -289,8 +289,12 @@ absl::StatusOr<uint64_t> EngineImpl::AppendToLog(BytesView payload) {
 
 absl::Status EngineImpl::SyncLog() {
   if (replaying_) return absl::OkStatus();
+  Lap lap;
   const absl::Status status = log_->Sync();
-  if (status.ok()) return status;
+  if (status.ok()) {
+    Emit({EngineEvent::Kind::kLogSynced, 0, 0, lap.Take(), {}});
+    return status;
+  }
   // A second sync could report success for pages that the kernel has dropped: nothing more is written until a restart.
   BecomeReadOnly(absl::StrCat("syncing the change log failed: ", status.message()), EngineEvent::Kind::kReadOnly);
   return ReadOnlyError();

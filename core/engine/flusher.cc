@@ -84,7 +84,11 @@ absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row) {
 }
 
 Flusher::Flusher(std::shared_ptr<StateStore> store, Options options, FlushedState flushed)
-    : store_(std::move(store)), options_(std::move(options)), flushed_(std::move(flushed)), oldest_(flushed_.oldest) {
+    : store_(std::move(store)),
+      options_(std::move(options)),
+      flushed_(std::move(flushed)),
+      counts_(flushed_.counts),
+      oldest_(flushed_.oldest) {
   thread_ = std::thread([this] {
     storage::NameThisThread("mptd-flush");
     storage::LetOthersGoFirst();
@@ -102,6 +106,7 @@ Flusher::~Flusher() {
 
 void Flusher::Add(FlushItem item) {
   absl::MutexLock lock(&mutex_);
+  AddTo(counts_, item.counts);
   if (item.first_half) {
     item.trie.reset();
     held_.push_back(std::move(item));
@@ -114,26 +119,37 @@ void Flusher::Add(FlushItem item) {
   items_.push_back(std::move(item));
 }
 
-void Flusher::AddBytes(uint64_t sequence, int64_t bytes) {
+void Flusher::AddQueued(uint64_t sequence, const Queued& queued) {
   absl::MutexLock lock(&mutex_);
-  bytes_.emplace_back(sequence, bytes);
-  queued_bytes_ += bytes;
+  queue_.emplace_back(sequence, queued);
+  queued_.bytes += queued.bytes;
+  queued_.nodes += queued.nodes;
 }
 
 uint64_t Flusher::queued_bytes() const {
   absl::MutexLock lock(&mutex_);
-  return static_cast<uint64_t>(std::max<int64_t>(queued_bytes_, 0));
+  return static_cast<uint64_t>(std::max<int64_t>(queued_.bytes, 0));
+}
+
+uint64_t Flusher::queued_nodes() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<uint64_t>(std::max<int64_t>(queued_.nodes, 0));
 }
 
 uint64_t Flusher::queued_blocks() const {
   absl::MutexLock lock(&mutex_);
-  return bytes_.size();
+  return queue_.size();
+}
+
+StateCounts Flusher::counts() const {
+  absl::MutexLock lock(&mutex_);
+  return counts_;
 }
 
 bool Flusher::WaitForRoom(uint64_t max_bytes, absl::Time deadline) {
   absl::MutexLock lock(&mutex_);
   const auto room = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return queued_bytes_ <= static_cast<int64_t>(max_bytes) || stopping_;
+    return queued_.bytes <= static_cast<int64_t>(max_bytes) || stopping_;
   };
   return mutex_.AwaitWithDeadline(absl::Condition(&room), deadline);
 }
@@ -196,7 +212,7 @@ bool Flusher::ShouldFlush() const {
   if (stopping_) return true;
   if (PruneBehind() || IndexBehind()) return true;
   if (items_.empty()) return false;
-  return wanted_ > flushed_.sequence || queued_bytes_ >= static_cast<int64_t>(options_.flush_bytes) ||
+  return wanted_ > flushed_.sequence || queued_.bytes >= static_cast<int64_t>(options_.flush_bytes) ||
          items_.size() >= options_.flush_blocks || absl::Now() - last_flush_ >= options_.interval;
 }
 
@@ -290,6 +306,7 @@ absl::Status Flusher::FlushOnce() {
   if (!items.empty()) {
     after.sequence = items.back().rows->sequence;
     for (const FlushItem& item : items) {
+      AddTo(after.counts, item.counts);
       if (item.rolled_back_to) after.head = *item.rolled_back_to;
       if (item.block) after.head = *item.block;
       if (item.block && before.sequence == 0 && after.oldest == 0) after.oldest = items.front().block->number;
@@ -315,6 +332,7 @@ absl::Status Flusher::FlushOnce() {
     batch.DeleteRange(Table::kChangeLog, BlockKey(before.oldest), BlockKey(after.oldest));
   }
   batch.Put(Table::kMeta, kStateKey, EncodeFlushedState(after));
+  batch.Put(Table::kMeta, kCountsKey, EncodeCounts(after.sequence, after.counts));
   // The trie has been copied; what was replaced since need not wait for the files to be written.
   if (!items.empty()) items.back().trie.reset();
   std::vector<storage::TableBatch> batches = batch.Finish();
@@ -323,12 +341,14 @@ absl::Status Flusher::FlushOnce() {
   store_->flushed_sequence.store(after.sequence, std::memory_order_release);
   flushed_ = after;
   store_->index_floor->store(after.oldest, std::memory_order_relaxed);
-  while (!bytes_.empty() && bytes_.front().first <= after.sequence) {
-    queued_bytes_ -= bytes_.front().second;
-    bytes_.pop_front();
+  while (!queue_.empty() && queue_.front().first <= after.sequence) {
+    queued_.bytes -= queue_.front().second.bytes;
+    queued_.nodes -= queue_.front().second.nodes;
+    queue_.pop_front();
   }
   EngineEvent event{EngineEvent::Kind::kFlushed, after.head.number, batch.rows(), absl::Now() - start, {}};
   options_.on_event(event);
+  if (prune) options_.on_event({EngineEvent::Kind::kPruned, after.oldest, after.oldest - before.oldest, {}, {}});
   return absl::OkStatus();
 }
 

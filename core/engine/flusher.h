@@ -20,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
+#include "core/engine/state_counts.h"
 #include "core/engine/state_store.h"
 
 namespace mptd {
@@ -39,6 +40,7 @@ struct FlushItem {
   // Rows of branches that are gone, by table key.
   std::vector<Bytes> removed_account_nodes;
   std::vector<Bytes> removed_slot_nodes;
+  StateCountsChange counts;
 };
 
 // The row "state" of `meta`: what the tables hold.
@@ -48,6 +50,7 @@ struct FlushedState {
   uint64_t oldest = 0;           // the oldest block with a row in `history`
   uint64_t indexed_through = 0;  // `history_index` covers the undo records of blocks up to here
   std::optional<Hash> genesis_root;
+  StateCounts counts;  // in a row of its own
 };
 Bytes EncodeFlushedState(const FlushedState& state);
 absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row);
@@ -70,10 +73,15 @@ class Flusher {
   Flusher& operator=(const Flusher&) = delete;
 
   void Add(FlushItem item) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The writer's account of what waits to be flushed: so many bytes more (or less, where dirty nodes were replaced)
-  // since the transition before `sequence`.
-  void AddBytes(uint64_t sequence, int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What waits to be flushed of one transition: so much more, or less where dirty nodes were replaced.
+  struct Queued {
+    int64_t bytes = 0;
+    int64_t nodes = 0;
+  };
+  // The writer's account of it, since the transition before `sequence`.
+  void AddQueued(uint64_t sequence, const Queued& queued) ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t queued_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
+  uint64_t queued_nodes() const ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t queued_blocks() const ABSL_LOCKS_EXCLUDED(mutex_);
   // False when there is still not room at the deadline.
   bool WaitForRoom(uint64_t max_bytes, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -88,6 +96,8 @@ class Flusher {
   absl::Status IndexThrough(uint64_t through) ABSL_LOCKS_EXCLUDED(mutex_);
   void SetGenesisRoot(const Hash& root) ABSL_LOCKS_EXCLUDED(mutex_);
   FlushedState flushed() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // After the newest transition that was added.
+  StateCounts counts() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Runs `work` while no flush is running.
   absl::Status WithoutFlush(const std::function<absl::Status()>& work) ABSL_LOCKS_EXCLUDED(flush_mutex_);
 
@@ -111,14 +121,15 @@ class Flusher {
   absl::Mutex flush_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // held during a flush
   mutable absl::Mutex mutex_;
   std::deque<FlushItem> items_ ABSL_GUARDED_BY(mutex_);
-  std::deque<FlushItem> held_ ABSL_GUARDED_BY(mutex_);                      // first halves, until the second comes
-  std::deque<std::pair<uint64_t, int64_t>> bytes_ ABSL_GUARDED_BY(mutex_);  // sequence, bytes
-  int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // somebody waits for this sequence
+  std::deque<FlushItem> held_ ABSL_GUARDED_BY(mutex_);                     // first halves, until the second comes
+  std::deque<std::pair<uint64_t, Queued>> queue_ ABSL_GUARDED_BY(mutex_);  // sequence, what waits of it
+  Queued queued_ ABSL_GUARDED_BY(mutex_);                                  // the sum
+  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;                            // somebody waits for this sequence
   absl::Time last_flush_ ABSL_GUARDED_BY(mutex_) = absl::Now();
   absl::Status last_status_ ABSL_GUARDED_BY(mutex_);
   uint64_t attempts_ ABSL_GUARDED_BY(mutex_) = 0;
   FlushedState flushed_ ABSL_GUARDED_BY(mutex_);
+  StateCounts counts_ ABSL_GUARDED_BY(mutex_);
   uint64_t oldest_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t prune_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // blocks below are to leave the tables now
   uint64_t index_wanted_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -126,6 +126,7 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
   item.rolled_back_to = published.rolled_back_to;
   item.first_half = published.first_half;
   item.change_row = std::move(published.change_row);
+  item.counts = CountChanges(*published.transition);
   const uint64_t sequence = published.rows->sequence;
   const std::shared_ptr<const NodeUndoPage> page = MakePage(published.transition->trie, sequence, item);
   store_->nodes.Add(page);

@@ -48,6 +48,7 @@ void NodeCache::RetireSubtree(BranchNode* node) {
     }
   }
   Uncount(node->bytes());
+  evicted_.fetch_add(1, std::memory_order_relaxed);
   epochs_.Retire(node, FreeNode, node->bytes());
 }
 

@@ -22,6 +22,8 @@ class NodeCache {
   // Takes clean nodes (sequence <= `flushed`) out below the root until at most `max_bytes` are in use, looking at no
   // more than `max_parts` of the 256 parts of the trie.
   void EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed, int max_parts);
+  // By EvictTo, ever. Safe from any thread.
+  uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
   // Frees the whole trie; for the end.
   static void FreeAll(const TrieRoot& root);
 
@@ -38,6 +40,7 @@ class NodeCache {
 
   storage::EpochDomain& epochs_;
   std::atomic<int64_t>& bytes_;
+  std::atomic<uint64_t> evicted_{0};
   unsigned cursor_ = 0;  // the next part
   int parts_left_ = 0;   // that are still worth a look
   uint64_t flushed_ = UINT64_MAX;

@@ -14,6 +14,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "core/engine/block.h"
+#include "core/engine/cache_counters.h"
 #include "core/engine/change_codec.h"
 #include "core/engine/node_history.h"
 #include "core/engine/old_tries.h"
@@ -87,6 +88,7 @@ struct StateStore {
   }
 
   OldTries old_tries;
+  CacheCounters lookups;
 
   std::atomic<uint64_t> flushed_sequence{0};
   // Rows of `history_index` that speak only of what was before this block may go; the tables know it as the oldest.

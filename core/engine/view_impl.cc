@@ -128,6 +128,12 @@ void ViewImpl::Offer(Table table, BytesView key, const std::optional<Bytes>& row
   store_->offers.Offer(table, key, row ? std::optional<BytesView>(*row) : std::nullopt, flushed);
 }
 
+// Code is not kept in memory.
+void ViewImpl::CountRows(Table table, uint64_t hits, uint64_t misses) const {
+  if (table == Table::kAccounts) store_->lookups.Count(CacheKind::kAccounts, hits, misses);
+  if (table == Table::kSlots) store_->lookups.Count(CacheKind::kSlots, hits, misses);
+}
+
 absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key) const {
   if (parts_.history != nullptr && table != Table::kCode) {
     absl::StatusOr<std::optional<std::optional<Bytes>>> old = parts_.history->Row(table, key);
@@ -139,7 +145,11 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAt(Table table, BytesView key)
 
 absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAfter(uint64_t sequence, Table table, BytesView key) const {
   const auto indexed = [&] { return RowOf(store_->rows.Find(TableId(table), key), sequence); };
-  if (auto known = indexed()) return *std::move(known);
+  if (auto known = indexed()) {
+    CountRows(table, 1, 0);
+    return *std::move(known);
+  }
+  CountRows(table, 0, 1);
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   absl::StatusOr<storage::Value> row = store_->kv->Get(table, key);
   if (!row.ok()) return row.status();
@@ -192,6 +202,7 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
       places.push_back(i);
     }
   }
+  CountRows(table, keys.size() - missing.size(), missing.size());
   if (entries != nullptr) *entries = std::move(found);
   if (missing.empty()) return absl::OkStatus();
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);

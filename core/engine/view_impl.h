@@ -51,6 +51,9 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const override;
   bool KeepsLoaded() const override;
   void CountLinked(size_t bytes) const override;
+  void CountLookups(uint64_t in_memory, uint64_t loaded) const override {
+    store_->lookups.Count(CacheKind::kNodes, in_memory, loaded);
+  }
 
   // Rows by hashed keys. nullopt: no such row.
   absl::StatusOr<std::optional<Bytes>> RowAt(storage::Table table, BytesView key) const;
@@ -84,6 +87,7 @@ class ViewImpl final : public StateView, public TrieSource {
                          WorkerPool* pool) const;
   void Offer(storage::Table table, BytesView key, const std::optional<Bytes>& row, uint64_t flushed) const;
   absl::Status FindRow(storage::Table table, BytesView first, BytesView last, const EachRow& each) const;
+  void CountRows(storage::Table table, uint64_t hits, uint64_t misses) const;
   bool HasOwnTrie() const { return parts_.old_trie == nullptr; }
   LeafRow MakeLeafRow(const Hash* account, const Hash& key, BytesView row) const;
 

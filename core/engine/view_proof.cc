@@ -17,6 +17,9 @@ namespace {
 class ProofWalker {
  public:
   explicit ProofWalker(const ViewImpl& view) : view_(view) {}
+  ~ProofWalker() { view_.CountLookups(in_memory_, read_); }
+  ProofWalker(const ProofWalker&) = delete;
+  ProofWalker& operator=(const ProofWalker&) = delete;
 
   // Appends the RLP nodes from the root towards `key` (hashed), as eth_getProof lists them: those of 32 bytes and more,
   // and the root always. `value` is the key's leaf value, null when the key is not there.
@@ -53,6 +56,9 @@ class ProofWalker {
   const ViewImpl& view_;
   LeafPlace leaf_place_;
   absl::flat_hash_map<Bytes, OwnedBranch> loaded_;
+  // Branches that were there, and that were not.
+  uint64_t in_memory_ = 0;
+  uint64_t read_ = 0;
 };
 
 // `parent` has no such child in memory, or is null for a root.
@@ -61,6 +67,7 @@ absl::StatusOr<ProofWalker::Place> ProofWalker::Load(const Hash* account, const 
   AppendNodeKey(key, account, path);
   const auto it = loaded_.find(key);
   if (it != loaded_.end()) return Place{it->second.get(), false};
+  ++read_;
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
   OwnedBranch loaded(request.node);
@@ -77,6 +84,7 @@ absl::StatusOr<ProofWalker::Place> ProofWalker::Child(const Hash* account, const
   BranchNode* child = parent.node->child_branch(path.at(path.size - 1));
   if (child == nullptr) return Load(account, parent, path);
   child->MarkUsed();
+  ++in_memory_;
   return Place{child, parent.shared};
 }
 

@@ -51,6 +51,11 @@ class TrieSource {
   virtual bool KeepsLoaded() const { return false; }
   // A loaded node of so many bytes has been linked into the trie.
   virtual void CountLinked(size_t bytes) const { (void)bytes; }
+  // So many branches on the paths of changes were in memory, so many had to be loaded.
+  virtual void CountLookups(uint64_t in_memory, uint64_t loaded) const {
+    (void)in_memory;
+    (void)loaded;
+  }
 };
 
 // One key's change.

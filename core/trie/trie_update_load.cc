@@ -150,11 +150,15 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
   std::vector<Frontier> missing;
   std::vector<std::pair<BranchNode*, int>> slots;
   std::vector<TrieSource::BranchRequest> requests;
+  uint64_t in_memory = 0;
+  uint64_t loaded = 0;
   while (!frontier.empty()) {
     next.clear();
     missing.clear();
     slots.clear();
     for (const Frontier& at : frontier) Descend(at, next, missing, slots);
+    in_memory += next.size();
+    loaded += missing.size();
     if (!missing.empty()) {
       requests.clear();
       for (const Frontier& m : missing) {
@@ -169,6 +173,7 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
     }
     frontier.swap(next);
   }
+  source_.CountLookups(in_memory, loaded);
   return absl::OkStatus();
 }
 

@@ -180,6 +180,37 @@ TEST_F(AdminServiceTest, SetLogLevel) {
   EXPECT_EQ(log_->level(LogModule::kRpc), LogLevel::kWarn);
 }
 
+TEST_F(AdminServiceTest, GetMetrics) {
+  ApplyTo(3);
+  engine_->set_read_only("a sync failed");
+  pb::GetMetricsResponse response;
+  ASSERT_TRUE(Call(&Stub::GetMetrics, pb::GetMetricsRequest(), &response).ok());
+  EXPECT_EQ(response.trie().state_root().size(), 32u);
+  EXPECT_EQ(response.trie().total_accounts(), 11u);
+  EXPECT_EQ(response.trie().total_nodes(), 50u);
+  EXPECT_EQ(response.trie().dirty_nodes(), 15u);
+  const pb::LatencySummary& update = response.performance().update_latency_ms();
+  EXPECT_EQ(update.count(), 3u);
+  EXPECT_GT(update.p50(), 0);
+  EXPECT_GE(update.p999(), update.p50());
+  EXPECT_GE(update.max(), update.avg());
+  EXPECT_EQ(response.performance().batch_process_time_ms().count(), 3u);
+  EXPECT_EQ(response.performance().root_compute_latency_ms().count(), 3u);
+  EXPECT_EQ(response.performance().lookup_latency_ms().count(), 0u);
+  EXPECT_GT(response.performance().throughput_ops_per_sec(), 0);
+  EXPECT_EQ(response.cache().account_cache_hit_rate(), 0.75);
+  EXPECT_EQ(response.cache().node_cache_hit_rate(), 0.9);
+  EXPECT_EQ(response.cache().cache_size(), 18u);
+  EXPECT_EQ(response.cache().cache_evictions(), 39u);
+  EXPECT_EQ(response.cache().cache_memory_bytes(), 24u);
+  EXPECT_EQ(response.persistence().pending_queue_depth(), 4u);
+  EXPECT_EQ(response.persistence().disk_usage_bytes(), 16u);
+  EXPECT_EQ(response.health().health_level(), "Critical");
+  EXPECT_GT(response.health().memory_usage_percent(), 0);
+  EXPECT_GT(response.health().last_state_update(), 0u);
+  EXPECT_FALSE(response.health().state_corruption_detected());
+}
+
 TEST_F(AdminServiceTest, GetConfig) {
   pb::GetConfigResponse response;
   ASSERT_TRUE(Call(&Stub::GetConfig, pb::GetConfigRequest(), &response).ok());

@@ -270,18 +270,57 @@ TEST_F(DaemonLifeTest, Metrics) {
   ASSERT_TRUE(Call(&pb::StateService::Stub::GetAccount, request, &response).ok());
   request.set_address("short");
   EXPECT_FALSE(Call(&pb::StateService::Stub::GetAccount, request, &response).ok());
-  watch_.OnEvent({.kind = EngineEvent::Kind::kFlushFailed, .a = 0, .b = 0, .duration = {}, .text = "disk"});
+  using Kind = EngineEvent::Kind;
+  watch_.OnEvent({.kind = Kind::kFlushed, .a = 3, .b = 9, .duration = absl::Milliseconds(3), .text = ""});
+  for (int i = 0; i < 2; ++i) {
+    watch_.OnEvent({.kind = Kind::kLogSynced, .a = 0, .b = 0, .duration = absl::Milliseconds(1), .text = ""});
+  }
+  watch_.OnEvent({.kind = Kind::kPruned, .a = 6, .b = 5, .duration = {}, .text = ""});
+  watch_.OnEvent({.kind = Kind::kFlushFailed, .a = 0, .b = 0, .duration = {}, .text = "disk"});
   std::string text = Get("/metrics");
   EXPECT_THAT(text, HasSubstr("text/plain; version=0.0.4"));
-  for (const char* line :
-       {"mptd_grpc_calls_total{method=\"ApplyStateChanges\",code=\"OK\"} 3",
-        "mptd_grpc_calls_total{method=\"GetAccount\",code=\"OK\"} 1",
-        "mptd_grpc_calls_total{method=\"GetAccount\",code=\"INVALID_ARGUMENT\"} 1",
-        "mptd_grpc_call_seconds_count{method=\"ApplyStateChanges\"} 3", "state_head_block 3", "state_durable_block 3",
-        "state_flushed_block 3", "state_oldest_served_block 1", "state_persistence_queue_depth 4",
-        "state_persistence_queue_bytes 5", "state_disk_bytes 6", "state_cache_memory_bytes{cache=\"nodes\"} 7",
-        "state_cache_memory_bytes{cache=\"rows\"} 8", "state_persistence_failures_total 1", "state_health_level 2",
-        "state_corruption_detected 0", "mptd_build_info{version=\"9.9\"} 1", "mptd_grpc_open_streams 0"}) {
+  for (const char* line : {"mptd_grpc_calls_total{method=\"ApplyStateChanges\",code=\"OK\"} 3",
+                           "mptd_grpc_calls_total{method=\"GetAccount\",code=\"OK\"} 1",
+                           "mptd_grpc_calls_total{method=\"GetAccount\",code=\"INVALID_ARGUMENT\"} 1",
+                           "mptd_grpc_call_seconds_count{method=\"ApplyStateChanges\"} 3",
+                           "state_head_block 3",
+                           "state_durable_block 3",
+                           "state_flushed_block 3",
+                           "state_oldest_served_block 1",
+                           "state_persistence_queue_depth 4",
+                           "state_persistence_queue_bytes 5",
+                           "state_disk_bytes 6",
+                           "state_cache_memory_bytes{cache=\"nodes\"} 7",
+                           "state_cache_memory_bytes{cache=\"rows\"} 8",
+                           "state_persistence_failures_total 1",
+                           "state_health_level 2",
+                           "state_corruption_detected 0",
+                           "mptd_build_info{version=\"9.9\"} 1",
+                           "mptd_grpc_open_streams 0",
+                           "state_total_accounts 11",
+                           "state_total_slots 12",
+                           "state_total_nodes 50",
+                           "state_counts_estimated 0",
+                           "state_dirty_nodes 15",
+                           "state_trie_size_bytes 22",
+                           "state_cache_hit_rate 0.75",
+                           "state_cache_hits_total{cache=\"accounts\"} 3",
+                           "state_cache_misses_total{cache=\"slots\"} 17",
+                           "state_cache_evictions_total{cache=\"nodes\"} 20",
+                           "state_cached_rows 18",
+                           "mptd_table_bytes{table=\"accounts\"} 21",
+                           "mptd_rocksdb_memory_bytes 23",
+                           "mptd_rocksdb_block_cache_hits_total 26",
+                           "mptd_rocksdb_stall_seconds_total 2.5",
+                           "mptd_blocks_applied_total 3",
+                           "mptd_block_seconds_count 3",
+                           "mptd_block_part_seconds_count{part=\"log\"} 3",
+                           "state_flush_seconds_count 1",
+                           "state_flushed_rows_total 9",
+                           "state_log_sync_seconds_count 2",
+                           "state_prunes_total 1",
+                           "state_pruned_blocks_total 5",
+                           "state_durable_lag_blocks 0"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line + "\n"));
   }
   EXPECT_THAT(text, HasSubstr("\nstate_lookup_latency_p99_ms "));

@@ -384,6 +384,24 @@ EngineStatus FakeEngine::Status() const {
   return out;
 }
 
+EngineStatistics FakeEngine::Statistics() const {
+  EngineStatistics out;
+  out.counts = {.accounts = 11, .slots = 12, .branches = 13, .extensions = 14, .estimated = false};
+  out.dirty_nodes = 15;
+  out.lookups = {CacheLookups{.hits = 3, .misses = 1}, CacheLookups{.hits = 16, .misses = 17},
+                 CacheLookups{.hits = 9, .misses = 1}};
+  out.cached_rows = 18;
+  out.evicted_rows = 19;
+  out.evicted_nodes = 20;
+  out.tables = {{"accounts", 21}};
+  out.trie_disk_bytes = 22;
+  out.store_memory_bytes = 23;
+  out.running_compactions = 24;
+  out.pending_compaction_bytes = 25;
+  out.store_counters = {{"rocksdb.block.cache.hit", 26}, {"rocksdb.stall.micros", 2'500'000}, {"rocksdb.other", 1}};
+  return out;
+}
+
 void FakeEngine::HoldApplies(bool hold) {
   const std::unique_lock lock(mutex_);
   hold_applies_ = hold;

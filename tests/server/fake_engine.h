@@ -37,6 +37,7 @@ class FakeEngine final : public StateEngine {
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
+  EngineStatistics Statistics() const override;
 
   // Apply waits while this is held; it gives up as the real one does, at the deadline or when cancelled.
   void HoldApplies(bool hold);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <thread>
 
+#include "metrics/recent.h"
+
 namespace mptd {
 namespace {
 
@@ -58,22 +60,54 @@ TEST(LatencyHistogramTest, CountsFromManyThreads) {
   EXPECT_EQ(histogram.Read().total(), 40'000u);
 }
 
-TEST(RecentQuantileTest, ForgetsWhatIsOld) {
+TEST(RecentTest, ForgetsWhatIsOld) {
   LatencyHistogram histogram;
-  RecentQuantile recent;
   absl::Time now = absl::UnixEpoch();
+  Recent<LatencyHistogram::Snapshot> recent(now);
+  now += absl::Seconds(10);
   for (int i = 0; i < 100; ++i) histogram.Record(absl::Seconds(1));
-  EXPECT_GT(recent.P99Seconds(now, histogram.Read()), 0.5);
+  const auto first = recent.Note(now, histogram.Read());
+  EXPECT_EQ(first.length, absl::Seconds(10));
+  EXPECT_EQ(first.happened.total(), 100u);
   for (int scrape = 0; scrape < 10; ++scrape) {
     now += absl::Seconds(15);
     for (int i = 0; i < 100; ++i) histogram.Record(absl::Microseconds(10));
-    recent.P99Seconds(now, histogram.Read());
+    const auto window = recent.Note(now, histogram.Read());
+    EXPECT_LE(window.length, absl::Seconds(75));
+    if (scrape > 4) {
+      EXPECT_EQ(window.happened.total(), 400u) << scrape;
+    }
   }
-  EXPECT_LT(recent.P99Seconds(now, histogram.Read()), 20e-6);
+  EXPECT_LT(recent.Note(now, histogram.Read()).happened.QuantileSeconds(0.99), 20e-6);
   now += absl::Seconds(70);
-  EXPECT_LT(recent.P99Seconds(now, histogram.Read()), 20e-6);
-  now += absl::Seconds(70);
-  EXPECT_EQ(recent.P99Seconds(now, histogram.Read()), 0);
+  EXPECT_EQ(recent.Note(now, histogram.Read()).happened.total(), 0u);
+  EXPECT_EQ(recent.Note(now, histogram.Read()).happened.QuantileSeconds(0.99), 0);
+}
+
+TEST(RecentTest, HastyAskersKeepTheWindow) {
+  LatencyHistogram histogram;
+  absl::Time now = absl::UnixEpoch();
+  Recent<LatencyHistogram::Snapshot> recent(now);
+  for (int i = 0; i < 1000; ++i) {
+    now += absl::Milliseconds(100);
+    histogram.Record(absl::Microseconds(1));
+    const auto window = recent.Note(now, histogram.Read());
+    EXPECT_EQ(window.happened.total(), static_cast<uint64_t>(window.length / absl::Milliseconds(100)));
+    EXPECT_LE(window.length, absl::Seconds(61));
+  }
+}
+
+TEST(LatencyHistogramTest, RemembersTheLongest) {
+  LatencyHistogram histogram;
+  EXPECT_EQ(histogram.Read().max_seconds, 0);
+  histogram.Record(absl::Milliseconds(7));
+  histogram.Record(absl::Milliseconds(5));
+  EXPECT_DOUBLE_EQ(histogram.Read().max_seconds, 7e-3);
+  LatencyHistogram other;
+  other.Record(absl::Milliseconds(9));
+  LatencyHistogram::Snapshot sum = histogram.Read();
+  sum.Add(other.Read());
+  EXPECT_DOUBLE_EQ(sum.max_seconds, 9e-3);
 }
 
 TEST(MetricsRegistryTest, RendersPrometheusText) {

@@ -102,7 +102,8 @@ int Run(int clients, absl::Duration time) {
   }
   pb::GetAccountResponse answer;
   if (!engine->Apply(block, absl::InfiniteFuture(), {}).ok()) return 1;
-  if (!StateCalls(*engine).GetAccount(Question(), answer).ok()) return 1;
+  BlockMetrics blocks;
+  if (!StateCalls(*engine, blocks).GetAccount(Question(), answer).ok()) return 1;
 
   const auto log = Logger::Silent();
   EngineWatch watch(*log);
