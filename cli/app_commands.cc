@@ -208,6 +208,9 @@ void AddAdminCommands(CommandLine& line) {
   Runs(line, Add(line, "status", "How the daemon is: head, what is durable, queue, sizes", "status\nstatus -o json"),
        RunStatus);
 
+  Runs(line, Add(line, "metrics", "Latencies and rates of the last minute, sizes, caches", "metrics\nmetrics -o json"),
+       RunMetrics);
+
   auto health = std::make_shared<HealthArgs>();
   CLI::App* command = Add(line, "health", "Ask grpc.health.v1; exit code 0 when serving, 1 when not", "health");
   Positional(command, "SERVICE", health->service, "One service, as mptd.v1.StateService (default: the daemon)");

@@ -99,6 +99,8 @@ ExitCode RunLogLevel(Session& session, const LogLevelArgs& args);
 ExitCode RunConfig(Session& session);
 ExitCode RunHealth(Session& session, const HealthArgs& args);
 ExitCode RunVersion(Session& session);
+// commands_metrics.cc
+ExitCode RunMetrics(Session& session);
 
 // commands_doctor.cc: what is wrong with the daemon.
 struct DoctorArgs {

@@ -16,6 +16,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
@@ -361,6 +362,19 @@ TEST_F(CallsTest, StatusWithAndWithoutBlocks) {
   EXPECT_EQ(Json({"status"})["head"], nullptr);
 }
 
+TEST_F(CallsTest, Metrics) {
+  EXPECT_THAT(Out({"metrics"}), AllOf(HasSubstr("health      Healthy, up "), HasSubstr("1,234 accounts"),
+                                      HasSubstr("accounts 75.0 % hits"), ContainsRegex("lookup .* 1\\.500 .* 2,000 "),
+                                      ContainsRegex("flush +7\\.250 ")));
+  const json metrics = Json({"metrics"});
+  EXPECT_THAT(metrics["trie"]["state_root"].get<std::string>(), StartsWith("0x4242"));
+  EXPECT_EQ(metrics["trie"]["total_accounts"], 1234);
+  EXPECT_EQ(metrics["performance"]["lookup_latency_ms"]["p999"], 1.5);
+  EXPECT_EQ(metrics["cache"]["account_cache_hit_rate"], 0.75);
+  EXPECT_EQ(metrics["persistence"]["persistence_latency_ms"]["p50"], 7.25);
+  EXPECT_EQ(metrics["health"]["health_level"], "Healthy");
+}
+
 TEST_F(CallsTest, AdminCommands) {
   EXPECT_THAT(Out({"flush"}), StartsWith("flushed up to block 10 0x"));
   EXPECT_EQ(Json({"flush"})["number"], 10);
@@ -455,10 +469,10 @@ TEST(ArgumentsTest, MistakesAreUsageErrorsInOneLine) {
 
 TEST(ArgumentsTest, EveryCommandHasHelpWithAnExample) {
   const std::string help = RunHere({"--help"}).out;
-  for (const char* name : {"status", "apply",      "import",     "root",   "account",   "storage",  "code",
-                           "proof",  "multiproof", "verify",     "block",  "blocks",    "rollback", "compute-root",
-                           "flush",  "checkpoint", "prune",      "check",  "log-level", "config",   "accounts",
-                           "slots",  "health",     "completion", "version"}) {
+  for (const char* name : {"status", "apply",      "import",     "root",    "account",   "storage",  "code",
+                           "proof",  "multiproof", "verify",     "block",   "blocks",    "rollback", "compute-root",
+                           "flush",  "checkpoint", "prune",      "check",   "log-level", "config",   "accounts",
+                           "slots",  "health",     "completion", "version", "metrics"}) {
     EXPECT_THAT(help, HasSubstr("\n  " + std::string(name) + " "));
     const Ran ran = RunHere({name, "--help"});
     EXPECT_EQ(ran.code, 0) << name;

@@ -302,6 +302,19 @@ grpc::Status StubAdmin::GetConfig(Context*, const v1::GetConfigRequest*, v1::Get
   return grpc::Status::OK;
 }
 
+grpc::Status StubAdmin::GetMetrics(Context*, const v1::GetMetricsRequest*, v1::GetMetricsResponse* response) {
+  const std::lock_guard lock(state_.mutex);
+  response->mutable_trie()->set_state_root(std::string(32, '\x42'));
+  response->mutable_trie()->set_total_accounts(1234);
+  v1::LatencySummary& lookup = *response->mutable_performance()->mutable_lookup_latency_ms();
+  lookup.set_p999(1.5);
+  lookup.set_count(2000);
+  response->mutable_cache()->set_account_cache_hit_rate(0.75);
+  response->mutable_persistence()->mutable_persistence_latency_ms()->set_p50(7.25);
+  response->mutable_health()->set_health_level("Healthy");
+  return grpc::Status::OK;
+}
+
 StubDaemon::StubDaemon() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;

@@ -81,6 +81,7 @@ class StubAdmin final : public v1::AdminService::Service {
   grpc::Status Verify(Context*, const v1::VerifyRequest*, grpc::ServerWriter<v1::VerifyResponse>*) override;
   grpc::Status SetLogLevel(Context*, const v1::SetLogLevelRequest*, v1::SetLogLevelResponse*) override;
   grpc::Status GetConfig(Context*, const v1::GetConfigRequest*, v1::GetConfigResponse*) override;
+  grpc::Status GetMetrics(Context*, const v1::GetMetricsRequest*, v1::GetMetricsResponse*) override;
 
  private:
   const StubState& state_;
