@@ -8,7 +8,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "config/memory.h"
 #include "config/nearest.h"
+#include "config/presets.h"
 #include "config/render.h"
 #include "config/schema.h"
 #include "config/sources.h"
@@ -23,7 +25,10 @@ std::string_view Prefix(Source source) {
       return "flag ";
     case Source::kEnvironment:
       return "environment variable ";
+    case Source::kPreset:
+      return "preset ";
     case Source::kFile:
+    case Source::kDerived:
     case Source::kDefault:
       break;
   }
@@ -32,7 +37,8 @@ std::string_view Prefix(Source source) {
 
 // "mptd.yaml:4:9: persistence.mode: ..."; flags and variables name the key themselves.
 std::string Problem(const Assignment& assignment, std::string_view where, std::string_view what) {
-  const std::string key = assignment.source == Source::kFile ? absl::StrFormat("%s: ", assignment.key->name) : "";
+  const bool named = assignment.source == Source::kFile || assignment.source == Source::kPreset;
+  const std::string key = named ? absl::StrFormat("%s: ", assignment.key->name) : "";
   return absl::StrFormat("%s%s: %s%s", Prefix(assignment.source), where, key, what);
 }
 
@@ -44,6 +50,8 @@ std::string ElementProblem(const Assignment& assignment, const Text& text, std::
 struct Gathered {
   Settings settings;
   std::map<const Key*, const Assignment*> winners;
+  std::string preset;
+  std::set<const Key*> derived;  // from limits.max_memory_bytes
   std::vector<std::string> problems;
 };
 
@@ -72,6 +80,42 @@ void ApplyAll(const SourceContents& contents, Gathered& gathered) {
   for (const Assignment& assignment : contents.assignments) Apply(assignment, gathered);
 }
 
+// The preset's settings, which come before all others. A wrong name is told, wherever it stands.
+SourceContents ReadPreset(std::initializer_list<const SourceContents*> strongest_first, Gathered& gathered) {
+  SourceContents contents;
+  for (const SourceContents* source : strongest_first) {
+    if (!source->preset) continue;
+    const Text& text = *source->preset;
+    const Preset* preset = FindPreset(text.text);
+    if (preset == nullptr) {
+      std::vector<std::string_view> names;
+      for (const Preset& known : Presets()) names.push_back(known.name);
+      gathered.problems.push_back(absl::StrFormat("%s: preset: \"%s\" is not one of %s%s", text.where, text.text,
+                                                  absl::StrJoin(names, ", ", absl::StreamFormatter()),
+                                                  DidYouMean(text.text, names)));
+    } else if (gathered.preset.empty()) {
+      gathered.preset = text.text;
+      for (const PresetSetting& setting : preset->settings) {
+        contents.assignments.push_back(
+            {FindKey(setting.key), {{std::string(setting.value), text.text}}, Source::kPreset, text.text});
+      }
+    }
+  }
+  return contents;
+}
+
+// Gives what nobody has set its part of the memory.
+void DeriveFromMemory(Gathered& gathered) {
+  const uint64_t limit = gathered.settings.limits.max_memory_bytes;
+  if (limit == 0) return;
+  for (const MemoryShare& share : MemoryShares()) {
+    const Key* key = FindKey(share.key);
+    if (gathered.winners.contains(key)) continue;
+    const std::string what = SetScalar(*key, ShareOf(share, limit), gathered.settings);
+    if (what.empty()) gathered.derived.insert(key);
+  }
+}
+
 // Tells what is wrong with a key's value once all are known. The value is not its default.
 void RefuseValue(Gathered& gathered, std::string_view name, std::string_view what) {
   const Assignment& winner = *gathered.winners.at(FindKey(name));
@@ -93,6 +137,9 @@ void CheckTogether(Gathered& gathered) {
   if (settings.persistence.enable_compression && settings.persistence.compression_algo == Compression::kNone) {
     RefuseValue(gathered, "persistence.enable_compression",
                 "is true, but persistence.compression_algo is none; write snappy, lz4 or zstd there");
+  }
+  if (const std::string what = CheckMemory(settings); !what.empty()) {
+    RefuseValue(gathered, "limits.max_memory_bytes", what);
   }
   std::set<std::string> addresses;
   for (const std::string& address : settings.server.listen) {
@@ -116,10 +163,13 @@ void CheckTogether(Gathered& gathered) {
 std::vector<Entry> MakeEntries(const Gathered& gathered) {
   std::vector<Entry> entries;
   for (const Key& key : Keys()) {
-    Entry entry{std::string(key.name), FormatLine(key, gathered.settings), Source::kDefault, ""};
+    Entry entry{std::string(key.name), FormatLine(key, gathered.settings), Source::kDefault, "", key.runtime};
     if (const auto winner = gathered.winners.find(&key); winner != gathered.winners.end()) {
       entry.source = winner->second->source;
       entry.where = winner->second->where;
+    } else if (gathered.derived.contains(&key)) {
+      entry.source = Source::kDerived;
+      entry.where = "limits.max_memory_bytes";
     }
     entries.push_back(std::move(entry));
   }
@@ -154,6 +204,8 @@ std::optional<std::string> PrintAnyway(Action action, std::string_view version) 
       return RenderDocs();
     case Action::kPrintExample:
       return RenderExample();
+    case Action::kPrintSchema:
+      return RenderSchema();
     default:
       return std::nullopt;
   }
@@ -171,6 +223,10 @@ std::string_view Name(Source source) {
   switch (source) {
     case Source::kDefault:
       return "default";
+    case Source::kDerived:
+      return "derived";
+    case Source::kPreset:
+      return "preset";
     case Source::kFile:
       return "file";
     case Source::kEnvironment:
@@ -179,6 +235,11 @@ std::string_view Name(Source source) {
       break;
   }
   return "flag";
+}
+
+std::string Origin(const Entry& entry) {
+  const std::string source(Name(entry.source));
+  return entry.where.empty() ? source : absl::StrFormat("%s %s", source, entry.where);
 }
 
 std::string SuggestKey(std::string_view name, const std::vector<std::string_view>& known) {
@@ -203,13 +264,17 @@ absl::StatusOr<Loaded> Load(int argc, const char* const* argv, const char* const
   const SourceContents file = path.empty() ? SourceContents() : ReadYaml(path);
 
   Gathered gathered;
+  const SourceContents preset = ReadPreset({&flags, &variables, &file}, gathered);
+  ApplyAll(preset, gathered);
   ApplyAll(file, gathered);
   ApplyAll(variables, gathered);
   ApplyAll(flags, gathered);
+  DeriveFromMemory(gathered);
   if (gathered.problems.empty()) CheckTogether(gathered);
   if (!gathered.problems.empty()) return Refuse(gathered.problems);
 
   loaded.settings = gathered.settings;
+  loaded.preset = gathered.preset;
   loaded.entries = MakeEntries(gathered);
   loaded.print = Print(flags.action, loaded);
   return loaded;

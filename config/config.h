@@ -22,8 +22,9 @@ enum class Compression : uint8_t { kNone, kSnappy, kLz4, kZstd };
 std::string_view Name(PersistenceMode mode);
 std::string_view Name(Compression algorithm);
 
-// Every key of the table has exactly one field here, of the same name; the initial values are the defaults.
-// What a value means and which values are allowed is said once, in the table (docs/CONFIGURATION.md is made from it).
+// Every key of the table, but for those that Ethereum has decided, has exactly one field here, of the same name; the
+// initial values are the defaults. What a value means and which values are allowed is said once, in the table
+// (docs/CONFIGURATION.md is made from it).
 struct Settings {
   struct Server {
     std::string data_dir = "./mptd-data";
@@ -48,6 +49,11 @@ struct Settings {
     uint64_t log_segment_bytes = uint64_t{8} << 20;
   };
   struct Cache {
+    bool enable_account_cache = true;
+    uint64_t max_cached_accounts = 0;  // 0: as row_cache_bytes says
+    bool enable_node_cache = true;
+    uint64_t max_cached_nodes = 0;  // 0: as node_cache_bytes says
+    uint64_t cache_ttl_secs = 0;    // 0: for ever
     uint64_t node_cache_bytes = uint64_t{512} << 20;
     uint64_t row_cache_bytes = uint64_t{128} << 20;
     uint64_t block_cache_bytes = uint64_t{128} << 20;
@@ -56,7 +62,9 @@ struct Settings {
   struct Pruning {
     bool enable_pruning = true;  // false: archive
     uint64_t keep_recent_states = 128;
+    uint64_t prune_older_than_blocks = 0;
     uint64_t pruning_interval_blocks = 64;
+    uint64_t max_pruning_batch = 10'000;
   };
   struct Backup {
     std::string dir;  // empty: no checkpoints are made
@@ -65,8 +73,12 @@ struct Settings {
   };
   struct Performance {
     uint64_t worker_threads = 0;  // 0: one a core; fits an int
+    bool enable_parallel_updates = true;
+    bool enable_parallel_proofs = true;
+    uint64_t bulk_operation_batch_size = 1000;
   };
   struct Limits {
+    uint64_t max_memory_bytes = 0;  // 0: no limit
     uint64_t max_accounts_per_transition = 1'000'000;
     uint64_t max_storage_slots_per_account = 1'000'000;
   };
@@ -99,19 +111,25 @@ struct Settings {
   Health health;
 };
 
-enum class Source : uint8_t { kDefault, kFile, kEnvironment, kFlag };
-std::string_view Name(Source source);  // "default", "file", "environment", "flag"
+enum class Source : uint8_t { kDefault, kDerived, kPreset, kFile, kEnvironment, kFlag };
+std::string_view Name(Source source);  // "default", "derived", "preset", "file", "environment", "flag"
 
 // One setting as an operator sees it.
 struct Entry {
   std::string key;    // "persistence.mode"
   std::string value;  // as it would be written on the command line; the elements of a list separated by commas
   Source source = Source::kDefault;
-  std::string where;  // "mptd.yaml:4:9", "MPTD_PERSISTENCE_MODE", "--persistence.mode"; empty for a default
+  // "mptd.yaml:4:9", "MPTD_PERSISTENCE_MODE", "--persistence.mode", the preset, the setting that it is derived from;
+  // empty for a default
+  std::string where;
+  bool runtime = false;  // can be changed while the daemon runs
 };
+// "preset low_memory", "file mptd.yaml:4:9", "default".
+std::string Origin(const Entry& entry);
 
 struct Loaded {
   Settings settings;
+  std::string preset;          // empty without one
   std::vector<Entry> entries;  // every key, in the order of the table
   // Set by --help, --version, --check-config, --print-config and the like: main() writes it to standard output as it
   // is, and exits with 0 without starting anything.
@@ -120,9 +138,9 @@ struct Loaded {
 
 // Reads the flags in `argv` (argv[0] is skipped), the variables in `environment` (null-terminated, as in ::environ) and
 // the YAML file that --config or MPTD_CONFIG names. A flag wins over a variable, that over the file, that over the
-// default; each value is checked even when another one wins. `version` is what --version answers. INVALID_ARGUMENT:
-// what is wrong, one problem a line, each with where it stands (file:line:column, flag or variable); also when the file
-// is missing. main() writes the message to standard error and exits with 1.
+// preset that they name, that over the default; each value is checked even when another one wins. `version` is what
+// --version answers. INVALID_ARGUMENT: what is wrong, one problem a line, each with where it stands (file:line:column,
+// flag or variable); also when the file is missing. main() writes the message to standard error and exits with 1.
 absl::StatusOr<Loaded> Load(int argc, const char* const* argv, const char* const* environment,
                             std::string_view version);
 

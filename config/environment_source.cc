@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "MPTD_";
 constexpr std::string_view kConfigFile = "MPTD_CONFIG";
+constexpr std::string_view kPreset = "MPTD_PRESET";
 
 // Kubernetes gives every container variables about its services; those of a service called mptd or mptd-something begin
 // like ours: MPTD_SERVICE_HOST, MPTD_SERVICE_PORT_GRPC, MPTD_PORT=tcp://..., MPTD_PORT_7300_TCP_ADDR.
@@ -56,7 +57,7 @@ std::string Unknown(const std::string& name, const std::map<std::string, const K
                              VariableName(key.name));
     }
   }
-  std::vector<std::string_view> known = {kConfigFile};
+  std::vector<std::string_view> known = {kConfigFile, kPreset};
   for (const auto& [variable, key] : variables) known.push_back(variable);
   return absl::StrFormat("environment variable %s: there is no such setting%s", name, DidYouMean(name, known));
 }
@@ -81,6 +82,10 @@ Environment ReadEnvironment(const char* const* environment) {
     const std::string value(line.substr(equals + 1));
     if (name == kConfigFile) {
       result.config_file = value;
+      continue;
+    }
+    if (name == kPreset) {
+      result.preset = {value, name};
       continue;
     }
     const auto found = variables.find(name);

@@ -12,7 +12,7 @@ namespace mptd::config {
 namespace {
 
 // Flags that are not settings; those that make the project's own pages are left out.
-constexpr std::string_view kOther[] = {"config", "help", "version", "check-config", "print-config"};
+constexpr std::string_view kOther[] = {"config", "help", "version", "check-config", "print-config", "preset"};
 
 std::string Dashes(std::string_view name) { return absl::StrFormat("--%s", name); }
 
@@ -57,6 +57,7 @@ struct Parser {
   std::map<const Key*, CLI::Option*> settings;
   std::map<Action, CLI::Option*> actions;
   CLI::Option* config = nullptr;
+  CLI::Option* preset = nullptr;
 };
 
 CLI::Option* AddOption(CLI::App& app, const std::string& names) {
@@ -75,12 +76,14 @@ std::unique_ptr<Parser> MakeParser() {
     parser->settings[&key] = AddOption(app, names);
   }
   parser->config = AddOption(app, "--config");
+  parser->preset = AddOption(app, "--preset");
   parser->actions[Action::kHelp] = app.add_flag("-h,--help");
   parser->actions[Action::kVersion] = app.add_flag("--version");
   parser->actions[Action::kCheck] = app.add_flag("--check-config");
   parser->actions[Action::kPrintYaml] = app.add_flag("--print-config{yaml}");
   parser->actions[Action::kPrintDocs] = app.add_flag("--print-config-docs");
   parser->actions[Action::kPrintExample] = app.add_flag("--print-config-example");
+  parser->actions[Action::kPrintSchema] = app.add_flag("--print-config-schema");
   return parser;
 }
 
@@ -129,6 +132,12 @@ void TakeConfigFile(const CLI::Option& option, Flags& flags) {
   if (flags.config_file.empty()) flags.problems.emplace_back("flag --config: names no file");
 }
 
+void TakePreset(const CLI::Option& option, Flags& flags) {
+  if (option.count() == 0 || !HasValues(option, "--preset", flags)) return;
+  if (option.count() > 1) flags.problems.emplace_back("flag --preset: is given more than once");
+  flags.preset = {option.results().front(), "--preset"};
+}
+
 // The first of those given, in the order of Action.
 void TakeAction(const Parser& parser, Flags& flags) {
   for (const auto& [action, option] : parser.actions) {
@@ -162,6 +171,7 @@ Flags ReadFlags(int argc, const char* const* argv) {
   }
   TakeAction(*parser, flags);
   TakeConfigFile(*parser->config, flags);
+  TakePreset(*parser->preset, flags);
   TakeSettings(*parser, argc, argv, flags);
   for (const std::string& word : parser->app.remaining()) flags.problems.push_back(Unknown(word));
   return flags;

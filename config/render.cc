@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "config/presets.h"
 #include "config/schema.h"
 #include "config/sources.h"
 #include "config/values.h"
@@ -29,7 +30,9 @@ separated by commas, or the flag is repeated.
 
   --config FILE          the YAML file to read
   --check-config         say whether the configuration is valid, and exit
+  --preset NAME          settings for one purpose, which all others win over (MPTD_PRESET, or preset: in the file)
   --print-config[=json]  print every setting and where it comes from, as YAML or JSON, and exit
+  --print-config-schema  print a JSON schema of the YAML file, for editors and checks, and exit
   --version              print the version, and exit
   -h, --help             print this, and exit
 )";
@@ -38,13 +41,14 @@ constexpr std::string_view kDocsHead = R"(# Configuration of mptd
 
 <!-- Made by `mptd --print-config-docs` from the table in config/schema.cc; a test compares them. -->
 
-Every setting is given in one of four ways. The first that has it wins:
+Every setting is given in one of five ways. The first that has it wins:
 
 1. a flag: `--persistence.mode sync` or `--persistence.mode=sync`;
 2. an environment variable: `MPTD_PERSISTENCE_MODE=sync`;
 3. the YAML file named by `--config FILE` or `MPTD_CONFIG` (`--config` wins):
    `persistence:` and below it, indented, `mode: sync`;
-4. its default.
+4. a preset (below): `--preset low_memory`, `MPTD_PRESET=low_memory`, or `preset: low_memory` at the top of the file;
+5. its default.
 
 `config/mptd.example.yaml` is a file with every setting at its default, to copy from.
 
@@ -59,7 +63,19 @@ Every setting is given in one of four ways. The first that has it wins:
 
 `mptd --check-config` says whether the configuration is valid (exit code 0, else 1), `mptd --print-config` prints every
 value and where it comes from (`--print-config=json` for programs; `AdminService.GetConfig` asks a running daemon), `mptd --help` lists
-the settings. All settings take effect when the daemon starts; those marked so can also be changed while it runs.
+the settings. `mptd --print-config-schema` prints a JSON schema of the file, for editors and checks before a roll-out.
+
+All settings take effect when the daemon starts; those marked so can also be changed while it runs: change the file, then
+send SIGHUP or call `AdminService.ReloadConfig`. The answer and the log (`config_reloaded`) name what took
+effect and what waits for a restart. A file with an error changes nothing; the error is in the answer and the log
+(`config_refused`). Flags and variables are those that the daemon was started with, and still win.
+)";
+
+constexpr std::string_view kPresetsHead = R"(
+## Presets
+
+A preset sets several settings at once; whatever is set anywhere else wins over it. `mptd --preset low_memory --print-config` shows
+what comes of it.
 )";
 
 constexpr std::string_view kExampleHead =
@@ -106,11 +122,6 @@ std::string YamlValue(const Key& key, const Settings& settings) {
   elements.reserve(value.size());
   for (const std::string& element : value) elements.push_back(YamlScalar(element));
   return absl::StrFormat("[%s]", absl::StrJoin(elements, ", "));
-}
-
-std::string Origin(const Entry& entry) {
-  const std::string source(Name(entry.source));
-  return entry.where.empty() ? source : absl::StrFormat("%s %s", source, entry.where);
 }
 
 // A comment ends with its line, whatever a file's name contains.
@@ -168,8 +179,18 @@ void AppendKeyDocs(const Key& key, std::string& out) {
   if (!key.alias.empty()) absl::StrAppendFormat(&out, " or `--%s`", key.alias);
   absl::StrAppendFormat(&out, "\n- variable: `%s`", VariableName(key.name));
   if (!key.alias.empty()) absl::StrAppendFormat(&out, " or `%s`", VariableName(key.alias));
-  if (key.runtime) out += "\n- can be changed while the daemon runs: `AdminService.SetLogLevel`";
+  if (key.runtime) out += "\n- can be changed while the daemon runs";
   out += "\n";
+}
+
+void AppendPresetDocs(std::string& out) {
+  out += kPresetsHead;
+  for (const Preset& preset : Presets()) {
+    absl::StrAppendFormat(&out, "\n### `%s`\n\n%s\n\n", preset.name, preset.help);
+    for (const PresetSetting& setting : preset.settings) {
+      absl::StrAppendFormat(&out, "- `%s`: `%s`\n", setting.key, setting.value);
+    }
+  }
 }
 
 }  // namespace
@@ -188,6 +209,7 @@ std::string RenderHelp() {
 
 std::string RenderYaml(const Loaded& loaded) {
   std::string out;
+  if (!loaded.preset.empty()) absl::StrAppendFormat(&out, "preset: %s\n", loaded.preset);
   size_t next = 0;
   ForEachKey(
       [&](std::string_view section) { absl::StrAppendFormat(&out, "%s%s:\n", out.empty() ? "" : "\n", section); },
@@ -214,6 +236,7 @@ std::string RenderJson(const Loaded& loaded) {
 
 std::string RenderDocs() {
   std::string out(kDocsHead);
+  AppendPresetDocs(out);
   ForEachKey(
       [&](std::string_view section) { absl::StrAppendFormat(&out, "\n## %s\n\n%s\n", section, SectionHelp(section)); },
       [&](const Key& key) { AppendKeyDocs(key, out); });
@@ -222,6 +245,8 @@ std::string RenderDocs() {
 
 std::string RenderExample() {
   std::string out(kExampleHead);
+  out += "\n# The first is a preset that the others win over: low_latency, high_throughput, low_memory or archival.\n";
+  out += "# preset: low_memory\n";
   ForEachKey([&](std::string_view section) { absl::StrAppendFormat(&out, "\n%s:\n", section); },
              [&](const Key& key) {
                out += "\n" + Wrap(key.help, "  # ");

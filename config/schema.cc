@@ -16,6 +16,10 @@ constexpr uint64_t kSecond = 1000;  // durations are bounded in milliseconds
 constexpr uint64_t kHour = 3600 * kSecond;
 
 constexpr std::string_view kModes[] = {"sync", "batched", "async"};
+constexpr std::string_view kTrue[] = {"true"};
+constexpr std::string_view kRlpVersion[] = {"1.0"};
+constexpr std::string_view kKeccak[] = {"keccak256"};
+constexpr std::string_view kNibbles[] = {"64"};
 constexpr std::string_view kCompressions[] = {"none", "snappy", "lz4", "zstd"};
 
 // At<&Settings::cache, &Settings::Cache::row_cache_bytes> is how the table reaches settings.cache.row_cache_bytes.
@@ -39,6 +43,9 @@ constexpr ChoiceRef WordAt = {.get = +[](const Settings& s) -> size_t {
                               },
                               .set = +[](Settings& s, size_t i) { (s.*section).*member = std::string(words[i]); }};
 
+// What Ethereum has decided: the key's one choice, which no field keeps.
+constexpr ChoiceRef kFixed = {.get = +[](const Settings&) -> size_t { return 0; }, .set = +[](Settings&, size_t) {}};
+
 using S = Settings;
 
 struct Section {
@@ -48,12 +55,18 @@ struct Section {
 
 constexpr Section kSections[] = {
     {"server", "Where the daemon keeps its data and where it answers."},
+    {"trie",
+     "What Ethereum has decided. A file may say it, so that it is checked that both sides mean the same trie; nothing "
+     "else is accepted."},
     {"persistence", "When blocks become durable and how they are written to the tables."},
-    {"cache", "Memory, in bytes. The queue (persistence.queue_bytes) comes on top."},
+    {"cache",
+     "Memory. The queue (persistence.queue_bytes) comes on top. With limits.max_memory_bytes, sizes that nobody has "
+     "set "
+     "are parts of it."},
     {"pruning", "How far back state is served."},
     {"backup", "Checkpoints that the daemon makes by itself; docs/BACKUP.md says how to use them."},
-    {"performance", "Threads."},
-    {"limits", "What a single block may contain."},
+    {"performance", "Threads and batches."},
+    {"limits", "How much memory the daemon may use and what a single block may contain."},
     {"logging", "What is logged, how and where to."},
     {"health", "When the daemon calls itself degraded or not ready."},
 };
@@ -119,6 +132,28 @@ constexpr Key kKeys[] = {
      .max = kHour,
      .help = "How long running calls may take to finish after SIGTERM and drain_delay before they are cancelled."},
 
+    // trie
+    {.name = "trie.enable_extensions",
+     .kind = Kind::kEnum,
+     .field = kFixed,
+     .choices = kTrue,
+     .help = "Paths without branches are kept in extension nodes."},
+    {.name = "trie.enable_inline_nodes",
+     .kind = Kind::kEnum,
+     .field = kFixed,
+     .choices = kTrue,
+     .help = "Nodes of less than 32 bytes stand in their parent."},
+    {.name = "trie.rlp_version",
+     .kind = Kind::kEnum,
+     .field = kFixed,
+     .choices = kRlpVersion,
+     .help = "How nodes are encoded: RLP as of the yellow paper."},
+    {.name = "trie.hash_function",
+     .kind = Kind::kEnum,
+     .field = kFixed,
+     .choices = kKeccak,
+     .help = "What keys and nodes are hashed with."},
+
     // persistence
     {.name = "persistence.mode",
      .kind = Kind::kEnum,
@@ -173,7 +208,8 @@ constexpr Key kKeys[] = {
      .field = At<&S::persistence, &S::Persistence::queue_bytes>,
      .min = kMiB,
      .max = kTiB,
-     .help = "Memory for blocks that are not written to the tables yet; when it is full, new blocks wait."},
+     .help = "Memory for blocks that are not written to the tables yet; when it is full, new blocks wait.",
+     .runtime = true},
     {.name = "persistence.log_segment_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",
@@ -184,34 +220,73 @@ constexpr Key kKeys[] = {
          "The change log starts a new file at this size; whole files are dropped once their blocks are in the tables."},
 
     // cache
+    {.name = "cache.enable_account_cache",
+     .kind = Kind::kBool,
+     .field = At<&S::cache, &S::Cache::enable_account_cache>,
+     .help = "Keep accounts and slots in memory; false is row_cache_bytes and max_cached_accounts at nothing.",
+     .runtime = true},
+    {.name = "cache.max_cached_accounts",
+     .kind = Kind::kUnsigned,
+     .unit = "rows",
+     .field = At<&S::cache, &S::Cache::max_cached_accounts>,
+     .max = 1'000'000'000'000,
+     .help =
+         "At most so many accounts and slots in memory, counted as 160 bytes each; 0 for what fits row_cache_bytes.",
+     .runtime = true},
+    {.name = "cache.enable_node_cache",
+     .kind = Kind::kBool,
+     .field = At<&S::cache, &S::Cache::enable_node_cache>,
+     .help =
+         "Keep trie nodes in memory that the tables have; false is node_cache_bytes and max_cached_nodes at nothing.",
+     .runtime = true},
+    {.name = "cache.max_cached_nodes",
+     .kind = Kind::kUnsigned,
+     .unit = "nodes",
+     .field = At<&S::cache, &S::Cache::max_cached_nodes>,
+     .max = 1'000'000'000'000,
+     .help = "At most so many trie nodes in memory, counted as 180 bytes each; 0 for what fits node_cache_bytes.",
+     .runtime = true},
+    {.name = "cache.cache_ttl_secs",
+     .kind = Kind::kUnsigned,
+     .unit = "s",
+     .field = At<&S::cache, &S::Cache::cache_ttl_secs>,
+     .max = 31'536'000,
+     .help =
+         "Accounts, slots and nodes that were not used for so long, or up to twice as long, leave the memory; 0 for "
+         "never, because what is cached is never out of date.",
+     .runtime = true},
     {.name = "cache.node_cache_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",
      .field = At<&S::cache, &S::Cache::node_cache_bytes>,
      .min = kMiB,
      .max = kTiB,
-     .help = "Memory for trie nodes; a million accounts take about 60 MiB."},
+     .help = "Memory for trie nodes; a million accounts take about 60 MiB.",
+     .runtime = true},
     {.name = "cache.row_cache_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",
      .field = At<&S::cache, &S::Cache::row_cache_bytes>,
      .min = kMiB,
      .max = kTiB,
-     .help = "Memory for accounts and slots that were read or written lately."},
+     .help = "Memory for accounts and slots that were read or written lately.",
+     .runtime = true},
     {.name = "cache.block_cache_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",
      .field = At<&S::cache, &S::Cache::block_cache_bytes>,
      .min = kMiB,
      .max = kTiB,
-     .help = "Memory for RocksDB's blocks, the indexes and filters of its tables among them."},
+     .help = "Memory for RocksDB's blocks, the indexes and filters of its tables among them.",
+     .runtime = true},
     {.name = "cache.history_memory_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",
      .field = At<&S::cache, &S::Cache::history_memory_bytes>,
      .min = kMiB,
      .max = kTiB,
-     .help = "Memory for the undo records of recent blocks; 128 blocks of 1,000 updates take about 20 MiB."},
+     .help = "Memory for the undo records of recent blocks; 128 blocks of 1,000 updates take about 20 MiB.",
+     .runtime = true},
 
     // pruning
     {.name = "pruning.enable_pruning",
@@ -224,7 +299,16 @@ constexpr Key kKeys[] = {
      .field = At<&S::pruning, &S::Pruning::keep_recent_states>,
      .min = 1,
      .max = 1'000'000'000,
-     .help = "How many blocks behind the head are served and can be rolled back to."},
+     .help = "How many blocks behind the head are served and can be rolled back to.",
+     .runtime = true},
+    {.name = "pruning.prune_older_than_blocks",
+     .kind = Kind::kUnsigned,
+     .unit = "blocks",
+     .field = At<&S::pruning, &S::Pruning::prune_older_than_blocks>,
+     .max = 1'000'000'000,
+     .help = "States are dropped only when they are older than so many blocks, and also beyond keep_recent_states: the "
+             "larger of both counts.",
+     .runtime = true},
     {.name = "pruning.pruning_interval_blocks",
      .kind = Kind::kUnsigned,
      .unit = "blocks",
@@ -232,6 +316,13 @@ constexpr Key kKeys[] = {
      .min = 1,
      .max = 1'000'000,
      .help = "How many blocks pass between two prunings."},
+    {.name = "pruning.max_pruning_batch",
+     .kind = Kind::kUnsigned,
+     .unit = "blocks",
+     .field = At<&S::pruning, &S::Pruning::max_pruning_batch>,
+     .min = 1,
+     .max = 1'000'000'000,
+     .help = "How many blocks' history one flush drops at most; the rest goes with the next ones."},
 
     // backup
     {.name = "backup.dir",
@@ -260,8 +351,41 @@ constexpr Key kKeys[] = {
      .field = At<&S::performance, &S::Performance::worker_threads>,
      .max = 1024,
      .help = "Threads that hash and read for one block; 0 for one a core."},
+    {.name = "performance.enable_parallel_updates",
+     .kind = Kind::kBool,
+     .field = At<&S::performance, &S::Performance::enable_parallel_updates>,
+     .help = "Share the tries of a block among worker_threads; false is worker_threads at 1."},
+    {.name = "performance.enable_parallel_proofs",
+     .kind = Kind::kBool,
+     .field = At<&S::performance, &S::Performance::enable_parallel_proofs>,
+     .help =
+         "Make proofs for several calls at the same time; false for one after the other, on a thread of their own."},
+    {.name = "performance.bulk_operation_batch_size",
+     .kind = Kind::kUnsigned,
+     .unit = "rows",
+     .field = At<&S::performance, &S::Performance::bulk_operation_batch_size>,
+     .min = 1,
+     .max = 10'000,
+     .help = "Rows in a message of StreamAccounts and StreamStorage where the caller does not say."},
 
     // limits
+    {.name = "limits.max_memory_bytes",
+     .alias = "max-memory",
+     .kind = Kind::kBytes,
+     .unit = "bytes",
+     .field = At<&S::limits, &S::Limits::max_memory_bytes>,
+     .max = kTiB,
+     .help =
+         "What the process may take of the machine's memory, at least 128MiB; 0 for no limit. Caches and queue that "
+         "nobody has set are made to fit; when it is nearly reached, caches shrink and then calls are refused with "
+         "RESOURCE_EXHAUSTED and a time to wait.",
+     .runtime = true},
+    {.name = "limits.max_trie_depth",
+     .kind = Kind::kEnum,
+     .field = kFixed,
+     .choices = kNibbles,
+     .help = "How deep the trie can be, in nibbles. Keys are hashed, so it is decided by Ethereum: nothing else is "
+             "accepted."},
     {.name = "limits.max_accounts_per_transition",
      .kind = Kind::kUnsigned,
      .unit = "accounts",
@@ -270,14 +394,16 @@ constexpr Key kKeys[] = {
      .max = 1'000'000'000,
      .help =
          "A block that changes more accounts is refused; the default leaves room for imports, which apply blocks of "
-         "100,000 accounts and more, where 10,000 are plenty for blocks of a chain."},
+         "100,000 accounts and more, where 10,000 are plenty for blocks of a chain.",
+     .runtime = true},
     {.name = "limits.max_storage_slots_per_account",
      .kind = Kind::kUnsigned,
      .unit = "slots",
      .field = At<&S::limits, &S::Limits::max_storage_slots_per_account>,
      .min = 1,
      .max = 1'000'000'000,
-     .help = "A block that changes more slots of one account is refused."},
+     .help = "A block that changes more slots of one account is refused.",
+     .runtime = true},
 
     // logging
     {.name = "logging.level",
@@ -362,6 +488,8 @@ constexpr Key kKeys[] = {
 };
 
 }  // namespace
+
+bool IsFixed(const Key& key) { return key.choices.size() == 1; }
 
 std::span<const Key> Keys() { return kKeys; }
 

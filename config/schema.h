@@ -48,6 +48,9 @@ struct Key {
   std::string_view leaf() const { return name.substr(name.find('.') + 1); }
 };
 
+// Whether the key has but one value, which no field keeps: Ethereum has decided it.
+bool IsFixed(const Key& key);
+
 // In the order of documentation; the keys of a section stand together.
 std::span<const Key> Keys();
 // Null when there is none of that name.

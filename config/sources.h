@@ -3,6 +3,7 @@
 // Readers depend on their arguments alone, ReadYaml on the file; safe from any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,10 +27,21 @@ struct Assignment {
 
 struct SourceContents {
   std::vector<Assignment> assignments;
+  std::optional<Text> preset;
   std::vector<std::string> problems;
 };
 
-enum class Action : uint8_t { kRun, kHelp, kVersion, kCheck, kPrintYaml, kPrintJson, kPrintDocs, kPrintExample };
+enum class Action : uint8_t {
+  kRun,
+  kHelp,
+  kVersion,
+  kCheck,
+  kPrintYaml,
+  kPrintJson,
+  kPrintDocs,
+  kPrintExample,
+  kPrintSchema
+};
 
 struct Flags : SourceContents {
   Action action = Action::kRun;

@@ -111,6 +111,7 @@ std::string SetChoice(const Key& key, std::string_view text, Settings& settings)
       return "";
     }
   }
+  if (IsFixed(key)) return absl::StrFormat("can only be %s", key.choices.front());
   return absl::StrFormat("is not one of %s%s", absl::StrJoin(key.choices, ", ", absl::StreamFormatter()),
                          DidYouMean(text, {key.choices.begin(), key.choices.end()}));
 }
@@ -201,6 +202,7 @@ std::string FormatRange(const Key& key) {
                              unit.empty() ? "" : " ", unit);
     }
     case Kind::kEnum: {
+      if (IsFixed(key)) return absl::StrFormat("only %s", key.choices.front());
       const auto last = std::prev(key.choices.end());
       return absl::StrFormat("%s or %s", absl::StrJoin(key.choices.begin(), last, ", ", absl::StreamFormatter()),
                              *last);

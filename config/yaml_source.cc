@@ -13,6 +13,9 @@ namespace {
 // Longer than any file of settings; keeps a wrong --config from being read into memory.
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
+// The one name at the top that is no section.
+constexpr std::string_view kPreset = "preset";
+
 std::string Where(const std::string& path, const YAML::Mark& mark) {
   return mark.is_null() ? path : absl::StrFormat("%s:%d:%d", path, mark.line + 1, mark.column + 1);
 }
@@ -28,7 +31,12 @@ class Reader {
     std::map<std::string, std::string> seen;
     for (const auto& entry : root) {
       const std::string name = NameOf(entry.first);
-      if (!name.empty() && !IsRepeated(entry.first, name, seen)) ReadSection(name, entry.first, entry.second);
+      if (name.empty() || IsRepeated(entry.first, name, seen)) continue;
+      if (name == kPreset) {
+        ReadPreset(entry.second);
+      } else {
+        ReadSection(name, entry.first, entry.second);
+      }
     }
   }
 
@@ -50,6 +58,11 @@ class Reader {
     const auto [first, is_new] = seen.emplace(name, Where(node));
     if (!is_new) Problem(node, name, absl::StrFormat("is already set at %s", first->second));
     return !is_new;
+  }
+
+  void ReadPreset(const YAML::Node& node) {
+    if (!node.IsScalar()) return Problem(node, kPreset, "needs the name of a preset");
+    contents_.preset = {node.Scalar(), Where(node)};
   }
 
   void ReadSection(const std::string& section, const YAML::Node& name_node, const YAML::Node& node) {
@@ -78,7 +91,7 @@ class Reader {
       return Problem(node, section,
                      absl::StrFormat("write %s: and below it, indented, %s:", key->section(), key->leaf()));
     }
-    std::vector<std::string_view> known;
+    std::vector<std::string_view> known = {kPreset};
     for (const Key& key : Keys()) {
       if (known.empty() || known.back() != key.section()) known.push_back(key.section());
     }

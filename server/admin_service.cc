@@ -27,7 +27,8 @@ using RawAdminService =
     Stub::WithRawCallbackMethod_SetLogLevel<
     Stub::WithRawCallbackMethod_GetConfig<
     Stub::WithRawCallbackMethod_GetMetrics<
-    Stub::Service>>>>>>>>;
+    Stub::WithRawCallbackMethod_ReloadConfig<
+    Stub::Service>>>>>>>>>;
 // clang-format on
 
 class AdminServiceImpl final : public RawAdminService {
@@ -68,16 +69,25 @@ class AdminServiceImpl final : public RawAdminService {
   Unary* GetConfig(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return RunInline<pb::GetConfigRequest, pb::GetConfigResponse>(
         rpc_, Method::kGetConfig, c, in, out, [this](const auto&, auto& response) {
-          response.mutable_entries()->Add(options_.config.begin(), options_.config.end());
+          const std::vector<pb::ConfigEntry> config = options_.config();
+          response.mutable_entries()->Add(config.begin(), config.end());
           return absl::OkStatus();
         });
   }
   Unary* GetMetrics(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
-    return RunOnPool<pb::GetMetricsRequest, pb::GetMetricsResponse>(rpc_, rpc_.readers(), Method::kGetMetrics, c, in,
+    return RunOnPool<pb::GetMetricsRequest, pb::GetMetricsResponse>(rpc_, rpc_.operators(), Method::kGetMetrics, c, in,
                                                                     out, [this](const auto&, auto& response) {
                                                                       response = options_.metrics();
                                                                       return absl::OkStatus();
                                                                     });
+  }
+  Unary* ReloadConfig(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::ReloadConfigRequest, pb::ReloadConfigResponse>(
+        rpc_, rpc_.operators(), Method::kReloadConfig, c, in, out, [this](const auto&, auto& response) {
+          absl::StatusOr<pb::ReloadConfigResponse> done = options_.reload_config();
+          if (done.ok()) response = *std::move(done);
+          return done.status();
+        });
   }
 
  private:

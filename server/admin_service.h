@@ -22,8 +22,9 @@ struct AdminOptions {
   std::function<absl::StatusOr<std::string>(const std::string& level, const std::string& module)> set_log_level;
   // Makes a checkpoint as a new folder; waits for another that is under way. Called from any thread.
   std::function<absl::StatusOr<backup::Manifest>(const std::string& dir, bool verify)> make_checkpoint;
-  // As GetConfig answers; no secrets.
-  std::vector<pb::ConfigEntry> config;
+  // As GetConfig answers; no secrets. Called from any thread.
+  std::function<std::vector<pb::ConfigEntry>()> config;
+  std::function<absl::StatusOr<pb::ReloadConfigResponse>()> reload_config;
   // The checks that GetStatus tells of; must not wait.
   std::function<std::vector<HealthReport>()> health;
   // As GetMetrics answers. Called from any thread.

@@ -127,6 +127,7 @@ void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
 
 absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes, BlockTimes& times) {
   if (absl::Status status = CheckAlive(*context_); !status.ok()) return status;
+  if (absl::Status status = rpc_.AdmitMemory(bytes.Length()); !status.ok()) return status;
   google::protobuf::Arena arena(RequestArena());
   auto& request = *google::protobuf::Arena::CreateMessage<pb::ApplyStateChangesStreamRequest>(&arena);
   if (absl::Status status = ParseMessage(bytes, request); !status.ok()) return status;

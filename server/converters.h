@@ -57,8 +57,8 @@ absl::StatusOr<std::vector<Hash>> ToSlots(const google::protobuf::RepeatedPtrFie
 // At most kMaxProofKeys accounts and slots together.
 absl::StatusOr<std::vector<ProofTargetSpec>> ToProofTargets(
     const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets);
-// 0 is the default; more than kMaxPageSize is refused.
-absl::StatusOr<size_t> ToPageSize(uint32_t page_size);
+// 0 is `by_default`; more than kMaxPageSize is refused.
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default = kDefaultPageSize);
 
 // --- Responses. `out` must be new or cleared.
 

@@ -39,10 +39,16 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std
 }
 
 Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log)
-    : options_(std::move(options)), log_(log), watch_(watch), engine_(std::move(engine)), calls_(MakeCallMetrics()) {
+    : options_(std::move(options)),
+      log_(log),
+      watch_(watch),
+      config_(options_.runtime.config),
+      engine_(std::move(engine)),
+      calls_(MakeCallMetrics()) {
   health_.emplace(log_);
   AddHealthChecks(options_.health, *engine_, watch_, log_, *health_);
   rpc_.emplace(*engine_, log_, calls_, options_.limits);
+  rpc_->memory().Configure(options_.runtime.engine, options_.runtime.max_memory_bytes);
   checkpoints_.emplace(*engine_, options_.version, log_);
   if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
   state_metrics_.emplace(*engine_, watch_, *health_, calls_, rpc_->blocks(), options_.data_dir);
@@ -62,7 +68,8 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
             return previous;
           },
       .make_checkpoint = [this](const std::string& dir, bool verify) { return checkpoints_->Make(dir, verify); },
-      .config = options_.config,
+      .config = [this] { return Config(); },
+      .reload_config = [this] { return ReloadConfig(); },
       .health = [this] { return health_->Read(); },
       .metrics = [this] { return state_metrics_->Collect(); }};
   state_service_ = MakeStateService(*rpc_);
@@ -135,6 +142,49 @@ absl::Status Daemon::Listen() {
   log_.Info(LogModule::kServer, "listening",
             {{"grpc", absl::StrJoin(grpc_addresses(), ",")}, {"http", absl::StrJoin(http_addresses(), ",")}});
   return absl::OkStatus();
+}
+
+std::vector<pb::ConfigEntry> Daemon::Config() const {
+  const MutexLock lock(config_mutex_);
+  return config_;
+}
+
+void Daemon::TakeLogLevels(const RuntimeSettings& settings) {
+  if (const auto level = ParseLogLevel(settings.log_level); level.has_value()) log_.SetLevel(*level);
+  for (const std::string_view text : settings.module_levels) {
+    const size_t equals = text.find('=');
+    const auto module = ParseLogModule(text.substr(0, equals));
+    const auto level = ParseLogLevel(text.substr(equals + 1));
+    if (module.has_value() && level.has_value()) log_.SetLevel(*module, *level);
+  }
+}
+
+absl::StatusOr<pb::ReloadConfigResponse> Daemon::ReloadConfig() {
+  if (!options_.load_settings) return absl::UnimplementedError("this daemon has no settings to read anew");
+  const MutexLock lock(config_mutex_);
+  const absl::StatusOr<RuntimeSettings> settings = options_.load_settings();
+  if (!settings.ok()) {
+    log_.Error(LogModule::kConfig, "config_refused", {{"reason", settings.status().message()}});
+    return settings.status();
+  }
+  pb::ReloadConfigResponse out;
+  bool log_levels = false;
+  for (pb::ConfigEntry& entry : config_) {
+    const auto found = std::find_if(settings->config.begin(), settings->config.end(),
+                                    [&](const pb::ConfigEntry& other) { return other.key() == entry.key(); });
+    if (found == settings->config.end()) continue;
+    const bool changed = found->value() != entry.value();
+    if (changed) (entry.runtime() ? out.add_changed() : out.add_restart_needed())->assign(entry.key());
+    // A level that was set by SetLogLevel stays until the setting itself changes.
+    if (changed && entry.key().starts_with("logging.")) log_levels |= entry.runtime();
+    if (!changed || entry.runtime()) entry = *found;
+  }
+  rpc_->memory().Configure(settings->engine, settings->max_memory_bytes);
+  if (log_levels) TakeLogLevels(*settings);
+  log_.Info(
+      LogModule::kConfig, "config_reloaded",
+      {{"changed", absl::StrJoin(out.changed(), ",")}, {"restart_needed", absl::StrJoin(out.restart_needed(), ",")}});
+  return out;
 }
 
 std::vector<std::string> Daemon::http_addresses() const {

@@ -1,14 +1,16 @@
 // The daemon around an open engine: services, gRPC and HTTP servers, health and metrics, put together and taken apart
-// in the right order. main.cc makes one. Methods are called by one thread.
+// in the right order. main.cc makes one. Methods are called by one thread, where they do not say otherwise.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -23,16 +25,28 @@
 #include "server/health_checks.h"
 #include "server/health_monitor.h"
 #include "server/http_server.h"
+#include "server/mutex.h"
 #include "server/rpc.h"
 #include "server/state_metrics.h"
 
 namespace mptd {
 
+// What can be changed while the daemon runs.
+struct RuntimeSettings {
+  std::vector<pb::ConfigEntry> config;  // as GetConfig answers
+  EngineLimits engine;
+  uint64_t max_memory_bytes = 0;  // 0: no limit
+  std::string log_level = "info";
+  std::vector<std::string> module_levels;
+};
+
 struct DaemonOptions {
   std::string version;
   std::string persistence_mode;
-  std::string data_dir;                 // whose file system is watched
-  std::vector<pb::ConfigEntry> config;  // as GetConfig answers
+  std::string data_dir;  // whose file system is watched
+  RuntimeSettings runtime;
+  // Reads the settings anew; INVALID_ARGUMENT says what is wrong. Called from any thread; may be empty.
+  std::function<absl::StatusOr<RuntimeSettings>()> load_settings;
   GrpcServerOptions grpc;
   std::string http_listen;  // host:port, or empty for none
   RpcLimits limits;
@@ -49,6 +63,10 @@ class Daemon {
                                                        EngineWatch& watch, Logger& log);
   // As Stop, unless it has been called.
   ~Daemon();
+
+  // Reads the settings anew and takes over what can be changed while the daemon runs; the answer and the log name it,
+  // and what waits for a restart. With an error nothing has changed. Any thread.
+  absl::StatusOr<pb::ReloadConfigResponse> ReloadConfig();
 
   // To be called about every second: brings health up to date. Returns the status of the engine.
   EngineStatus Tick();
@@ -69,12 +87,17 @@ class Daemon {
   void AddMetrics();
   std::map<std::string, HttpServer::Handler> HttpHandlers();
   HttpResponse AnswerCheck(const std::string& name) const;
+  std::vector<pb::ConfigEntry> Config() const;
+  void TakeLogLevels(const RuntimeSettings& settings);
 
   const DaemonOptions options_;
   Logger& log_;
   EngineWatch& watch_;
   const absl::Time started_ = absl::Now();
   std::atomic<bool> stopping_{false};
+
+  mutable Mutex config_mutex_;
+  std::vector<pb::ConfigEntry> config_ ABSL_GUARDED_BY(config_mutex_);
 
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;

@@ -41,7 +41,8 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-// Returns when the daemon is to stop. SIGUSR1 and SIGHUP open the log file anew, for log rotation by others.
+// Returns when the daemon is to stop. SIGUSR1 opens the log file anew, for log rotation by others; SIGHUP does that and
+// reads the settings anew.
 void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manager, Logger& log) {
   const timespec second{.tv_sec = 1, .tv_nsec = 0};
   while (true) {
@@ -54,6 +55,7 @@ void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manage
       manager.Reloading();
       const absl::Status reopened = log.Reopen();
       log.Info(LogModule::kServer, "log_reopened", {{"result", reopened.ToString()}});
+      if (signal == SIGHUP) daemon.ReloadConfig().IgnoreError();  // the log says it
       manager.Reloaded();
     }
     manager.Tick(daemon.Tick());
@@ -101,8 +103,14 @@ int Run(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<StateEngine>> engine = OpenEngine(loaded->settings, watch, **log);
   absl::Status result = engine.status();
   if (engine.ok()) {
+    DaemonOptions options = ToDaemonOptions(*loaded, MPTD_VERSION);
+    options.load_settings = [argc, argv]() -> absl::StatusOr<RuntimeSettings> {
+      const absl::StatusOr<config::Loaded> again = config::Load(argc, argv, environ, MPTD_VERSION);
+      if (!again.ok()) return again.status();
+      return ToRuntimeSettings(*again);
+    };
     absl::StatusOr<std::unique_ptr<Daemon>> daemon =
-        Daemon::Start(ToDaemonOptions(*loaded, MPTD_VERSION), *std::move(engine), watch, **log);
+        Daemon::Start(std::move(options), *std::move(engine), watch, **log);
     result = daemon.status();
     if (daemon.ok()) {
       ServiceManager manager;

@@ -127,7 +127,7 @@ struct Rows {
 
 template <typename Request>
 absl::Status OpenRows(Rpc& rpc, const Request& request, Rows& out) {
-  const absl::StatusOr<size_t> limit = ToPageSize(request.page_size());
+  const absl::StatusOr<size_t> limit = ToPageSize(request.page_size(), rpc.limits().page_size);
   if (!limit.ok()) return limit.status();
   out.limit = std::min(*limit, std::max<size_t>(rpc.limits().max_message_bytes / kRowBytes, 1));
   if (request.has_start_key()) {

@@ -201,8 +201,8 @@ absl::StatusOr<std::vector<ProofTargetSpec>> ToProofTargets(
   return out;
 }
 
-absl::StatusOr<size_t> ToPageSize(uint32_t page_size) {
-  if (page_size == 0) return kDefaultPageSize;
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default) {
+  if (page_size == 0) return by_default;
   if (page_size > kMaxPageSize) {
     return InvalidField("page_size", absl::StrFormat("may be at most %d, is %d", kMaxPageSize, page_size));
   }

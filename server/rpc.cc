@@ -37,20 +37,24 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limit
       metrics_(metrics),
       limits_(limits),
       calls_(engine, blocks_),
+      memory_(engine, log, ResidentMemoryBytes),
       streams_(engine),
       readers_("mptd-read", limits.read_threads, limits.read_threads * kWaitingPerThread),
       writers_("mptd-write", limits.write_threads, limits.write_threads * kWaitingPerThread),
+      prover_("mptd-proof", 1, kWaitingPerThread),
       operators_("mptd-admin", kOperatorThreads, kOperatorsWaiting) {}
 
 void Rpc::Stop() {
   readers_.Stop();
   writers_.Stop();
+  prover_.Stop();
   operators_.Stop();
 }
 
-bool Rpc::TryEnter() {
+bool Rpc::TryEnter(size_t bytes) {
+  request_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   if (running_.fetch_add(1, std::memory_order_relaxed) < limits_.max_concurrent_calls) return true;
-  Leave();
+  Leave(bytes);
   return false;
 }
 

@@ -22,6 +22,7 @@
 #include "metrics/metrics.h"
 #include "server/block_metrics.h"
 #include "server/call_trace.h"
+#include "server/memory_guard.h"
 #include "server/state_calls.h"
 #include "server/stream_registry.h"
 #include "server/task_pool.h"
@@ -52,8 +53,9 @@ enum class Method : uint8_t {
   kSetLogLevel,
   kGetConfig,
   kGetMetrics,
+  kReloadConfig,
 };
-inline constexpr std::array<std::string_view, 23> kMethodNames = {"ApplyStateChanges",
+inline constexpr std::array<std::string_view, 24> kMethodNames = {"ApplyStateChanges",
                                                                   "ApplyStateChangesStream",
                                                                   "ComputeStateRoot",
                                                                   "RollbackTo",
@@ -75,8 +77,9 @@ inline constexpr std::array<std::string_view, 23> kMethodNames = {"ApplyStateCha
                                                                   "Verify",
                                                                   "SetLogLevel",
                                                                   "GetConfig",
-                                                                  "GetMetrics"};
-static_assert(kMethodNames.size() == static_cast<size_t>(Method::kGetMetrics) + 1);
+                                                                  "GetMetrics",
+                                                                  "ReloadConfig"};
+static_assert(kMethodNames.size() == static_cast<size_t>(Method::kReloadConfig) + 1);
 inline std::string_view Name(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
 
 // The labels of CallMetrics.
@@ -89,6 +92,8 @@ struct RpcLimits {
   absl::Duration slow_call = absl::Seconds(1);          // logged; zero: never
   absl::Duration max_stream_age = absl::Minutes(10);    // of streams that pin a view
   size_t read_threads = 4;
+  bool parallel_proofs = true;  // false: proofs are made one after the other
+  size_t page_size = 1000;      // of StreamAccounts and StreamStorage, where the caller does not say
   size_t write_threads = 8;
 };
 
@@ -106,6 +111,8 @@ class Rpc {
   TaskPool& readers() { return readers_; }
   TaskPool& writers() { return writers_; }
   TaskPool& operators() { return operators_; }
+  TaskPool& provers() { return limits_.parallel_proofs ? readers_ : prover_; }
+  MemoryGuard& memory() { return memory_; }
   const RpcLimits& limits() const { return limits_; }
 
   // Ends streams with UNAVAILABLE as soon as what they are doing is done, and refuses new ones.
@@ -113,9 +120,16 @@ class Rpc {
   // After the server has shut down, before the engine goes: runs what is queued and ends the threads.
   void Stop();
 
-  // Counts calls that wait or stream against max_concurrent_calls.
-  bool TryEnter();
-  void Leave() { running_.fetch_sub(1, std::memory_order_relaxed); }
+  // Counts calls that wait or stream against max_concurrent_calls, and what their requests take of the memory.
+  bool TryEnter(size_t bytes = 0);
+  void Leave(size_t bytes = 0) {
+    running_.fetch_sub(1, std::memory_order_relaxed);
+    request_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
+  // RESOURCE_EXHAUSTED when there is no memory for the requests that have entered and `more` bytes.
+  absl::Status AdmitMemory(size_t more = 0) const {
+    return memory_.Admit(request_bytes_.load(std::memory_order_relaxed) + more);
+  }
   size_t running() const { return running_.load(std::memory_order_relaxed); }
 
   // Every unary call ends here, and every stream in the latter; `status` is as the client gets it.
@@ -138,9 +152,12 @@ class Rpc {
   BlockMetrics blocks_;
   StateCalls calls_;
   std::atomic<size_t> running_{0};
+  std::atomic<size_t> request_bytes_{0};
+  MemoryGuard memory_;
   StreamRegistry streams_;
   TaskPool readers_;
   TaskPool writers_;
+  TaskPool prover_;
   TaskPool operators_;
 };
 

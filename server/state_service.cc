@@ -87,13 +87,13 @@ class StateServiceImpl final : public RawStateService {
         [this](const auto& request, auto& response) { return calls_.GetCode(request, response); });
   }
   Unary* GetProof(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
-    return OnReaders<pb::GetProofRequest, pb::GetProofResponse>(
-        Method::kGetProof, c, in, out,
+    return RunOnPool<pb::GetProofRequest, pb::GetProofResponse>(
+        rpc_, rpc_.provers(), Method::kGetProof, c, in, out,
         [this](const auto& request, auto& response) { return calls_.GetProof(request, response); });
   }
   Unary* GetMultiProof(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
-    return OnReaders<pb::GetMultiProofRequest, pb::GetMultiProofResponse>(
-        Method::kGetMultiProof, c, in, out,
+    return RunOnPool<pb::GetMultiProofRequest, pb::GetMultiProofResponse>(
+        rpc_, rpc_.provers(), Method::kGetMultiProof, c, in, out,
         [this](const auto& request, auto& response) { return calls_.GetMultiProof(request, response); });
   }
   Unary* GetStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {

@@ -78,19 +78,28 @@ grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grp
     trace->Answer(*context, duration);
     reactor->Finish(ToGrpcStatus(status));
   };
-  if (!rpc.TryEnter()) {
+  const size_t length = in->Length();
+  if (!rpc.TryEnter(length)) {
     finish(TooBusy());
     return reactor;
   }
+  // Operators get through: theirs are the calls that help.
+  if (&pool != &rpc.operators()) {
+    if (absl::Status status = rpc.AdmitMemory(); !status.ok()) {
+      rpc.Leave(length);
+      finish(status);
+      return reactor;
+    }
+  }
   // gRPC hands out `in` as const, but it is this call's alone and stays until Finish; so do the context and `out`.
   auto* bytes = const_cast<grpc::ByteBuffer*>(in);
-  TaskPool::Task task = [&rpc, context, bytes, out, finish, trace, handler = std::move(handler)]() mutable {
+  TaskPool::Task task = [&rpc, context, bytes, length, out, finish, trace, handler = std::move(handler)]() mutable {
     const absl::Status status = ServePooled<Request, Response>(rpc, *context, bytes, out, *trace, handler);
-    rpc.Leave();
+    rpc.Leave(length);
     finish(status);
   };
   if (!pool.TrySubmit(task)) {
-    rpc.Leave();
+    rpc.Leave(length);
     finish(TooBusy());
   }
   return reactor;

@@ -106,6 +106,8 @@ class KeyValueStore {
   // About how many rows a table has: some that were replaced and not yet compacted may be counted twice. Looks at every
   // file.
   virtual uint64_t EstimateRows(Table table) const = 0;
+  // How much the store may keep of its files in memory from now on. Any thread. The memory store has no such cache.
+  virtual void SetCacheBytes(uint64_t /*bytes*/) {}
   // Running totals since the store was opened, by name, for metrics: "rocksdb.block.cache.hit" and the like. May be
   // empty.
   virtual std::vector<std::pair<std::string, uint64_t>> Counters() const { return {}; }

@@ -158,6 +158,7 @@ class RocksDbStore final : public KeyValueStore {
   absl::Status Compact() override;
   StoreStats Stats() const override;
   uint64_t EstimateRows(Table table) const override;
+  void SetCacheBytes(uint64_t bytes) override { cache_->SetCapacity(bytes); }
   std::vector<std::pair<std::string, uint64_t>> Counters() const override;
 
  private:

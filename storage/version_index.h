@@ -161,6 +161,7 @@ class VersionIndex {
   void EvictTo(size_t max_bytes, size_t max_steps);
 
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  size_t buckets() const { return bucket_mask_ + 1; }
   size_t rows() const { return rows_.load(std::memory_order_relaxed); }
   // By EvictTo, ever.
   uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }

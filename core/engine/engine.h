@@ -26,24 +26,31 @@ enum class Durability {
 
 enum class TableCompression { kNone, kSnappy, kLz4, kZstd };
 
-struct EngineOptions {
+// What can be changed while the engine runs.
+struct EngineLimits {
+  uint64_t keep_blocks = 128;  // served behind the head; history older than that is pruned, unless it is an archive
+
+  uint64_t max_changes_per_block = 0;               // accounts; 0: no limit
+  uint64_t max_slots_per_account = 0;               // changed in one block; 0: no limit
+  uint64_t node_cache_bytes = 512u << 20;           // trie nodes in memory; 0: none that the tables have
+  uint64_t row_cache_bytes = 128u << 20;            // accounts and slots in memory; 0: as above
+  uint64_t block_cache_bytes = 128u << 20;          // RocksDB's
+  uint64_t history_memory_bytes = 128u << 20;       // undo records indexed in memory
+  uint64_t queue_bytes = 128u << 20;                // unflushed changes; Apply waits when it is full
+  absl::Duration cache_ttl = absl::ZeroDuration();  // nodes and rows not used for so long are dropped; zero: never
+};
+
+struct EngineOptions : EngineLimits {
   std::string data_dir;  // made when absent
   Durability durability = Durability::kBatched;
   absl::Duration batch_timeout = absl::Milliseconds(100);
   uint64_t batch_size = 1000;
   TableCompression compression = TableCompression::kNone;
 
-  uint64_t keep_blocks = 128;  // served behind the head; history older than that is pruned
-  bool archive = false;        // never prune
+  bool archive = false;  // never prune
   uint64_t prune_interval_blocks = 64;
+  uint64_t max_prune_blocks = UINT64_MAX;  // whose history one flush drops at most
 
-  uint64_t max_changes_per_block = 0;                // accounts; 0: no limit
-  uint64_t max_slots_per_account = 0;                // changed in one block; 0: no limit
-  uint64_t node_cache_bytes = 512u << 20;            // trie nodes in memory
-  uint64_t row_cache_bytes = 128u << 20;             // accounts and slots in memory
-  uint64_t block_cache_bytes = 128u << 20;           // RocksDB's
-  uint64_t history_memory_bytes = 128u << 20;        // undo records indexed in memory
-  uint64_t queue_bytes = 128u << 20;                 // unflushed changes; Apply waits when it is full
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 8u << 20;
@@ -155,6 +162,11 @@ class StateEngine {
   virtual EngineStatus Status() const = 0;
   // Asks more of the store than Status; for once a scrape.
   virtual EngineStatistics Statistics() const = 0;
+
+  // Takes effect for blocks applied from now on. Caches that are too large shrink within seconds, `keep_blocks` with
+  // the next block.
+  virtual void SetLimits(const EngineLimits& limits) = 0;
+  virtual EngineLimits limits() const = 0;
 };
 
 }  // namespace mptd

@@ -49,6 +49,8 @@ class EngineImpl final : public StateEngine {
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;
+  void SetLimits(const EngineLimits& limits) override;
+  EngineLimits limits() const override;
 
  private:
   using ViewPtr = std::shared_ptr<const ViewImpl>;
@@ -110,6 +112,7 @@ class EngineImpl final : public StateEngine {
   void Announce(const BlockInfo& block, bool rolled_back) ABSL_EXCLUSIVE_LOCKS_REQUIRED(head_mutex_);
   void TrimHistory();
   void Housekeeping();
+  void DropUnused(const EngineLimits& limits, const TrieRoot& newest, uint64_t flushed);
   ApplyResult ResultOf(const BlockInfo& block) const;
   TransitionRules RulesOf(const BlockChanges& block) const;
   uint64_t NextLsn() const { return replaying_ ? replaying_lsn_ : log_->last_lsn() + 1; }
@@ -150,9 +153,15 @@ class EngineImpl final : public StateEngine {
   uint64_t replayed_ = 0;
   uint64_t unsynced_changes_ = 0;
   size_t rows_left_ = 0;  // in the index, after the last housekeeping
+  absl::Time aged_at_ = absl::Now();
+  double parts_to_age_ = 0;    // of the tries; what is left of one below 1
+  double buckets_to_age_ = 0;  // of the index
   uint64_t truncated_lsn_ = 0;
   // No limit while the log is replayed: its rollbacks may go further back than what is to be kept by now.
   std::atomic<uint64_t> keep_blocks_{UINT64_MAX - 1};
+
+  mutable absl::Mutex limits_mutex_;
+  EngineLimits limits_ ABSL_GUARDED_BY(limits_mutex_);
 
   mutable absl::Mutex head_mutex_;
   ViewPtr head_ ABSL_GUARDED_BY(head_mutex_);

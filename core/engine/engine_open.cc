@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<StateEngine>> StateEngine::Open(EngineOptions opt
 }
 
 EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
-    : options_(std::move(options)), lock_(std::move(lock)) {}
+    : options_(std::move(options)), lock_(std::move(lock)), limits_(options_) {}
 
 EngineImpl::~EngineImpl() {
   if (store_ != nullptr) store_->offers.OnHalfFull(nullptr);
@@ -106,6 +106,7 @@ absl::Status EngineImpl::Start() {
   flush.flush_bytes = options_.queue_bytes / 2;
   flush.interval = options_.flush_interval;
   flush.prune_interval = options_.prune_interval_blocks;
+  flush.max_prune_blocks = options_.max_prune_blocks;
   flush.on_event = [this](const EngineEvent& event) { Emit(event); };
   flush.on_failure = [this](const absl::Status& status) {
     Emit({EngineEvent::Kind::kFlushFailed, 0, 0, {}, std::string(status.message())});

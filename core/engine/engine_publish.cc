@@ -1,5 +1,6 @@
 // Making a step visible, and clearing up behind it. Runs on the writer thread.
 #include <algorithm>
+#include <utility>
 
 #include "core/account.h"
 #include "core/engine/engine_impl.h"
@@ -221,8 +222,9 @@ uint64_t EngineImpl::ServeNewest(uint64_t keep) {
 // asks for one of its blocks: after a bulk load nobody does, and the index costs as much as the load. What is kept for
 // long is indexed as it goes, or the first question would wait for all of it.
 void EngineImpl::LimitHistory() {
-  if (store_->nodes.bytes() <= options_.history_memory_bytes &&
-      store_->rows.bytes() <= options_.row_cache_bytes + options_.history_memory_bytes) {
+  const EngineLimits limits = this->limits();
+  if (store_->nodes.bytes() <= limits.history_memory_bytes &&
+      store_->rows.bytes() <= limits.row_cache_bytes + limits.history_memory_bytes) {
     return;
   }
   const FlushedState flushed = flusher_->flushed();
@@ -235,6 +237,22 @@ void EngineImpl::LimitHistory() {
   if (front == 0) return;
   if (keep_blocks_ > kIndexedOnDemand) flusher_->RequestIndex(window[front]->block.number);
   store_->window = std::make_shared<BlockWindow>(window.begin() + static_cast<ptrdiff_t>(front), window.end());
+}
+
+// A little of everything at every call, so that the writer never stops for long: once around in `cache_ttl`.
+void EngineImpl::DropUnused(const EngineLimits& limits, const TrieRoot& newest, uint64_t flushed) {
+  const absl::Time now = absl::Now();
+  const absl::Duration passed = now - std::exchange(aged_at_, now);
+  if (limits.cache_ttl <= absl::ZeroDuration()) return;
+  const double share = std::min(absl::FDivDuration(passed, limits.cache_ttl), 1.0);
+  parts_to_age_ += share * NodeCache::kParts;
+  buckets_to_age_ += share * static_cast<double>(store_->rows.buckets());
+  const auto parts = static_cast<unsigned>(parts_to_age_);
+  const auto buckets = static_cast<size_t>(buckets_to_age_);
+  parts_to_age_ -= parts;
+  buckets_to_age_ -= static_cast<double>(buckets);
+  nodes_->DropUnused(newest, flushed, parts);
+  store_->rows.EvictTo(0, buckets);
 }
 
 void EngineImpl::Housekeeping() {
@@ -250,11 +268,14 @@ void EngineImpl::Housekeeping() {
   if (wait_for != 0) history_->WaitFor(wait_for);
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
   // A little below the limit: what readers ask for next has a place then.
-  nodes_->EvictTo(store_->node_bytes_limit - store_->node_bytes_limit / 16, newest, flushed, kPartsAtOnce);
+  const EngineLimits limits = this->limits();
+  const int64_t node_bytes = store_->node_bytes_limit.load(std::memory_order_relaxed);
+  nodes_->EvictTo(node_bytes - node_bytes / 16, newest, flushed, kPartsAtOnce);
   store_->offers.MoveInto(store_->rows, flushed);
   // Not by how much is over the limit: rows of recent blocks cannot go, and would be looked at again and again.
   const size_t added = store_->rows.rows() - std::min(store_->rows.rows(), rows_left_);
-  store_->rows.EvictTo(options_.row_cache_bytes, kEvictionSteps + kStepsARow * added);
+  store_->rows.EvictTo(limits.row_cache_bytes, kEvictionSteps + kStepsARow * added);
+  DropUnused(limits, newest, flushed);
   rows_left_ = store_->rows.rows();
   store_->row_epochs.Collect();
   store_->trie_epochs.Collect();

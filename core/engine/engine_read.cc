@@ -287,6 +287,22 @@ EngineStatistics EngineImpl::Statistics() const {
   return out;
 }
 
+EngineLimits EngineImpl::limits() const {
+  absl::MutexLock lock(&limits_mutex_);
+  return limits_;
+}
+
+void EngineImpl::SetLimits(const EngineLimits& limits) {
+  {
+    absl::MutexLock lock(&limits_mutex_);
+    limits_ = limits;
+  }
+  store_->node_bytes_limit.store(static_cast<int64_t>(limits.node_cache_bytes), std::memory_order_relaxed);
+  store_->kv->SetCacheBytes(limits.block_cache_bytes);
+  flusher_->SetFlushBytes(limits.queue_bytes / 2);
+  if (!options_.archive) keep_blocks_ = limits.keep_blocks;
+}
+
 void EngineImpl::BecomeReadOnly(std::string why, EngineEvent::Kind kind) {
   {
     absl::MutexLock lock(&state_mutex_);

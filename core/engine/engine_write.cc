@@ -107,7 +107,7 @@ void EngineImpl::WriterLoop() {
 
 // False when the deadline came first. A writer that waits here does not hang, however long a slow disk makes it wait.
 bool EngineImpl::WaitForRoom(absl::Time deadline) {
-  while (!flusher_->WaitForRoom(options_.queue_bytes, std::min(deadline, absl::Now() + kWriterTurn))) {
+  while (!flusher_->WaitForRoom(limits().queue_bytes, std::min(deadline, absl::Now() + kWriterTurn))) {
     if (absl::Now() >= deadline) return false;
     writer_turns_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -117,7 +117,8 @@ bool EngineImpl::WaitForRoom(absl::Time deadline) {
 TransitionRules EngineImpl::RulesOf(const BlockChanges& block) const {
   // What the log holds was accepted once, whatever the limits are now.
   if (replaying_) return {block.keep_empty_accounts, 0, 0};
-  return {block.keep_empty_accounts, options_.max_changes_per_block, options_.max_slots_per_account};
+  const EngineLimits limits = this->limits();
+  return {block.keep_empty_accounts, limits.max_changes_per_block, limits.max_slots_per_account};
 }
 
 absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time deadline,
@@ -237,7 +238,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
   if (applied->has_value()) return **applied;
   absl::StatusOr<std::optional<BlockInfo>> parent = FindParent(block);
   if (!parent.ok()) return parent.status();
-  if (flusher_->queued_bytes() > options_.queue_bytes) {
+  if (flusher_->queued_bytes() > limits().queue_bytes) {
     Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
     // Trimming and freeing go on meanwhile on other threads; only room is waited for.
     if (!WaitForRoom(deadline)) {

@@ -86,6 +86,7 @@ absl::StatusOr<FlushedState> DecodeFlushedState(BytesView row) {
 Flusher::Flusher(std::shared_ptr<StateStore> store, Options options, FlushedState flushed)
     : store_(std::move(store)),
       options_(std::move(options)),
+      flush_bytes_(options_.flush_bytes),
       flushed_(std::move(flushed)),
       counts_(flushed_.counts),
       oldest_(flushed_.oldest) {
@@ -144,6 +145,11 @@ uint64_t Flusher::queued_blocks() const {
 StateCounts Flusher::counts() const {
   absl::MutexLock lock(&mutex_);
   return counts_;
+}
+
+void Flusher::SetFlushBytes(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  flush_bytes_ = bytes;
 }
 
 bool Flusher::WaitForRoom(uint64_t max_bytes, absl::Time deadline) {
@@ -212,7 +218,7 @@ bool Flusher::ShouldFlush() const {
   if (stopping_) return true;
   if (PruneBehind() || IndexBehind()) return true;
   if (items_.empty()) return false;
-  return wanted_ > flushed_.sequence || queued_.bytes >= static_cast<int64_t>(options_.flush_bytes) ||
+  return wanted_ > flushed_.sequence || queued_.bytes >= static_cast<int64_t>(flush_bytes_) ||
          items_.size() >= options_.flush_blocks || absl::Now() - last_flush_ >= options_.interval;
 }
 
@@ -292,7 +298,7 @@ absl::Status Flusher::FlushOnce() {
     before = after = flushed_;
     if (genesis_root_) after.genesis_root = genesis_root_;
     prune = oldest_ > flushed_.oldest && (PruneBehind() || oldest_ - flushed_.oldest >= options_.prune_interval);
-    if (prune) after.oldest = oldest_;
+    if (prune) after.oldest = std::min(oldest_, flushed_.oldest + std::min(options_.max_prune_blocks, oldest_));
   }
   if (!items.empty() && items.back().trie == nullptr) {
     // Left by a flush that failed. The newest transition's trie is kept; if this is not the newest, the next one is on

@@ -62,6 +62,7 @@ class Flusher {
     uint64_t flush_bytes = 64u << 20;
     absl::Duration interval = absl::Seconds(5);
     uint64_t prune_interval = 64;
+    uint64_t max_prune_blocks = UINT64_MAX;  // a flush
     std::function<void(const EngineEvent&)> on_event;
     std::function<void(const absl::Status&)> on_failure;  // a flush that failed; it is tried again
   };
@@ -88,6 +89,8 @@ class Flusher {
 
   // Flushes at least up to `sequence`, which must have been, or come to be, added; the error of the flush otherwise.
   absl::Status FlushThrough(uint64_t sequence) ABSL_LOCKS_EXCLUDED(mutex_);
+  // So many bytes in the queue are flushed at once. Takes the place of Options::flush_bytes.
+  void SetFlushBytes(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   // Rows of history below this block are to go with the next flush.
   void SetOldest(uint64_t number, bool now) ABSL_LOCKS_EXCLUDED(mutex_);
   // Blocks up to this one are to be found through `history_index`, as soon as they are flushed.
@@ -124,6 +127,7 @@ class Flusher {
   std::deque<FlushItem> held_ ABSL_GUARDED_BY(mutex_);                     // first halves, until the second comes
   std::deque<std::pair<uint64_t, Queued>> queue_ ABSL_GUARDED_BY(mutex_);  // sequence, what waits of it
   Queued queued_ ABSL_GUARDED_BY(mutex_);                                  // the sum
+  uint64_t flush_bytes_ ABSL_GUARDED_BY(mutex_);
   uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;                            // somebody waits for this sequence
   absl::Time last_flush_ ABSL_GUARDED_BY(mutex_) = absl::Now();
   absl::Status last_status_ ABSL_GUARDED_BY(mutex_);

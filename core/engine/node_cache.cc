@@ -117,6 +117,11 @@ void NodeCache::EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushe
   }
 }
 
+void NodeCache::DropUnused(const TrieRoot& root, uint64_t flushed, unsigned parts) {
+  if (root.kind != TrieRoot::Kind::kBranch || root.node == nullptr) return;
+  for (; parts > 0; --parts, ++aging_) EvictPart(root.node, aging_ % kParts, flushed);
+}
+
 void NodeCache::FreeAll(const TrieRoot& root) {
   if (root.kind == TrieRoot::Kind::kLeaf && root.leaf != nullptr) {
     if (root.leaf->storage_root != nullptr) FreeSubtree(root.leaf->storage_root);

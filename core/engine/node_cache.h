@@ -13,6 +13,8 @@ namespace mptd {
 
 class NodeCache {
  public:
+  static constexpr unsigned kParts = 256;
+
   // Readers count what they link in `bytes`.
   NodeCache(storage::EpochDomain& epochs, std::atomic<int64_t>& bytes) : epochs_(epochs), bytes_(bytes) {}
 
@@ -24,12 +26,12 @@ class NodeCache {
   void EvictTo(int64_t max_bytes, const TrieRoot& root, uint64_t flushed, int max_parts);
   // By EvictTo, ever. Safe from any thread.
   uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
+  // Takes clean nodes out of the next `parts` of the kParts parts of the trie that were not used since it last came by.
+  void DropUnused(const TrieRoot& root, uint64_t flushed, unsigned parts);
   // Frees the whole trie; for the end.
   static void FreeAll(const TrieRoot& root);
 
  private:
-  static constexpr unsigned kParts = 256;
-
   void Count(int64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   void Uncount(size_t bytes) { Count(-static_cast<int64_t>(bytes)); }
   void RetireSubtree(BranchNode* node);
@@ -42,6 +44,7 @@ class NodeCache {
   std::atomic<int64_t>& bytes_;
   std::atomic<uint64_t> evicted_{0};
   unsigned cursor_ = 0;  // the next part
+  unsigned aging_ = 0;   // the next part for DropUnused
   int parts_left_ = 0;   // that are still worth a look
   uint64_t flushed_ = UINT64_MAX;
   int64_t most_bytes_ = 0;

@@ -80,11 +80,11 @@ struct StateStore {
   // Nodes of the tries in memory. The writer's; but readers, too, link what they have loaded into the newest trie.
   storage::EpochDomain trie_epochs;
   std::atomic<int64_t> node_bytes{0};  // of the newest trie
-  const int64_t node_bytes_limit;
+  std::atomic<int64_t> node_bytes_limit;
   // Readers leave what is over the limit, and what a long-lived view keeps, to the writer's next round.
   bool HasRoomForNodes() const {
     return node_bytes.load(std::memory_order_relaxed) + static_cast<int64_t>(trie_epochs.retired_bytes()) <
-           node_bytes_limit;
+           node_bytes_limit.load(std::memory_order_relaxed);
   }
 
   OldTries old_tries;

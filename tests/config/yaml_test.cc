@@ -37,8 +37,8 @@ TEST(YamlTest, UnknownKeysAreRefusedWithTheNearestName) {
               ElementsAre("FILE:1:1: mode: there is no such section; did you mean persistence.mode?"));
   EXPECT_THAT(ProblemsOf("persistence.mode: sync\n"),
               ElementsAre("FILE:1:1: persistence.mode: write persistence: and below it, indented, mode:"));
-  EXPECT_THAT(ProblemsOf("trie:\n  enable_extensions: true\n"),
-              ElementsAre("FILE:1:1: trie: there is no such section"));
+  EXPECT_THAT(ProblemsOf("tree:\n  enable_extensions: true\n"),
+              ElementsAre("FILE:1:1: tree: there is no such section; did you mean trie?"));
 }
 
 TEST(YamlTest, RepeatedKeysAreRefused) {

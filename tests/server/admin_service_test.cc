@@ -22,7 +22,7 @@ class AdminServiceTest : public testing::DaemonTest {
     entry.set_key("persistence.mode");
     entry.set_value("sync");
     entry.set_source("flag");
-    options_.config.push_back(entry);
+    options_.runtime.config.push_back(entry);
     Start();
   }
 };

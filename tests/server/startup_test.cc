@@ -95,7 +95,7 @@ TEST(StartupTest, EveryServerSettingArrives) {
   EXPECT_EQ(out.backup.interval, absl::Seconds(9));
   EXPECT_EQ(out.backup.keep, 10u);
   bool found = false;
-  for (const pb::ConfigEntry& entry : out.config) {
+  for (const pb::ConfigEntry& entry : out.runtime.config) {
     if (entry.key() != "persistence.mode") continue;
     found = true;
     EXPECT_EQ(entry.value(), "sync");

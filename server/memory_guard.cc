@@ -1,0 +1,93 @@
+#include "server/memory_guard.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "core/errors.h"
+
+namespace mptd {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval{50};
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+// Of the limit, in percent: caches shrink above the first, grow below the second, calls are refused above the third.
+constexpr uint64_t kShrinkAbove = 80;
+constexpr uint64_t kGrowBelow = 65;
+constexpr uint64_t kRefuseAbove = 90;
+// The time that a smaller limit takes to show in the resident memory.
+constexpr absl::Duration kStep = absl::Seconds(1);
+constexpr unsigned kMostShift = 4;
+// A request is there as bytes, as a message and as the engine's changes.
+constexpr uint64_t kCopies = 3;
+
+}  // namespace
+
+MemoryGuard::MemoryGuard(StateEngine& engine, Logger& log, std::function<uint64_t()> resident)
+    : engine_(engine), log_(log), resident_(std::move(resident)), thread_([this] { Run(); }) {}
+
+MemoryGuard::~MemoryGuard() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void MemoryGuard::Configure(const EngineLimits& limits, uint64_t max_bytes) {
+  const MutexLock lock(mutex_);
+  limits_ = limits;
+  max_bytes_.store(max_bytes, std::memory_order_relaxed);
+  SetShift(max_bytes == 0 ? 0 : shift_);
+}
+
+absl::Status MemoryGuard::Admit(uint64_t bytes) const {
+  const uint64_t limit = max_bytes_.load(std::memory_order_relaxed);
+  if (limit == 0) return absl::OkStatus();
+  const uint64_t used = resident_bytes_.load(std::memory_order_relaxed) + kCopies * bytes;
+  if (used / kRefuseAbove < limit / 100) return absl::OkStatus();
+  return RetryLater(
+      absl::StrFormat("memory is short: %d of the %d bytes of limits.max_memory_bytes are in use or asked for", used,
+                      limit),
+      kRetryDelay);
+}
+
+void MemoryGuard::SetShift(unsigned shift) {
+  shift_ = shift;
+  EngineLimits limits = limits_;
+  limits.node_cache_bytes >>= shift;
+  limits.row_cache_bytes >>= shift;
+  limits.block_cache_bytes >>= shift;
+  limits.history_memory_bytes >>= shift;
+  limits.queue_bytes >>= shift;
+  engine_.SetLimits(limits);
+}
+
+void MemoryGuard::Check(absl::Time now) {
+  const uint64_t limit = max_bytes_.load(std::memory_order_relaxed);
+  if (limit == 0) return;
+  const uint64_t used = resident_();
+  resident_bytes_.store(used, std::memory_order_relaxed);
+  const MutexLock lock(mutex_);
+  if (now - shifted_at_ < kStep) return;
+  const bool shrink = used / kShrinkAbove >= limit / 100 && shift_ < kMostShift;
+  const bool grow = used / kGrowBelow < limit / 100 && shift_ > 0;
+  if (!shrink && !grow) return;
+  shifted_at_ = now;
+  SetShift(shrink ? shift_ + 1 : shift_ - 1);
+  log_.Log(shrink ? LogLevel::kWarn : LogLevel::kInfo, LogModule::kServer,
+           shrink ? LogName("memory_short") : LogName("memory_enough"),
+           {{"resident_bytes", used}, {"limit_bytes", limit}, {"cache_percent", 100.0 / (1u << shift_)}});
+}
+
+void MemoryGuard::Run() {
+  while (true) {
+    Check(absl::Now());
+    const MutexLock lock(mutex_);
+    if (!stopping_) changed_.wait_for(mutex_, kInterval);
+    if (stopping_) return;
+  }
+}
+
+}  // namespace mptd

@@ -1,0 +1,70 @@
+// Every key does something: some value of it changes what the daemon is started with. A key that nothing reads fails.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "config/schema.h"
+#include "config/values.h"
+#include "server/startup.h"
+
+namespace mptd {
+namespace {
+
+// All that startup makes of the settings, but for what GetConfig answers.
+std::string StartedWith(const config::Settings& settings) {
+  const auto log = Logger::Silent();
+  EngineWatch watch(*log);
+  const EngineOptions e = ToEngineOptions(settings, watch);
+  const DaemonOptions d = ToDaemonOptions({.settings = settings}, "1");
+  const LogOptions l = ToLogOptions(settings);
+  std::string out = absl::StrJoin(
+      {uint64_t(e.durability), e.batch_size, uint64_t(e.compression), e.keep_blocks, uint64_t(e.archive),
+       e.prune_interval_blocks, e.max_prune_blocks, e.max_changes_per_block, e.max_slots_per_account, e.node_cache_bytes,
+       e.row_cache_bytes, e.block_cache_bytes, e.history_memory_bytes, e.queue_bytes, e.flush_blocks,
+       e.log_segment_bytes, uint64_t(e.worker_threads), d.runtime.max_memory_bytes, uint64_t(d.limits.max_message_bytes),
+       uint64_t(d.limits.max_concurrent_calls), uint64_t(d.limits.parallel_proofs), uint64_t(d.limits.page_size)},
+      " ");
+  for (const absl::Duration duration : {e.batch_timeout, e.flush_interval, e.cache_ttl, d.limits.default_deadline,
+                                        d.limits.slow_call, d.shutdown_grace}) {
+    out += " " + absl::FormatDuration(duration);
+  }
+  for (const std::string& text : {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level,
+                                  absl::StrJoin(l.module_levels, ","), l.format, l.file, settings.server.genesis}) {
+    out += " " + text;
+  }
+  return out;
+}
+
+std::vector<std::string> SomeValues(const config::Key& key) {
+  std::vector<std::string> values = {"true", "false", "other", "127.0.0.1:1", "hoodi", "1", "2", "1s", "1ms", "1MiB",
+                                     "2MiB", "1000000"};
+  for (const std::string_view choice : key.choices) values.emplace_back(choice);
+  return values;
+}
+
+bool Set(const config::Key& key, const std::string& value, config::Settings& settings) {
+  if (key.kind != config::Kind::kList) return config::SetScalar(key, value, settings).empty();
+  const std::string element = key.name == "logging.module_levels" ? "rpc=debug" : value;
+  return key.check(element).empty() && config::SetList(key, {element}, settings).empty();
+}
+
+bool DoesSomething(const config::Key& key) {
+  config::Settings base;
+  base.persistence.enable_compression = true;
+  for (const std::string& value : SomeValues(key)) {
+    config::Settings changed = base;
+    if (Set(key, value, changed) && StartedWith(changed) != StartedWith(base)) return true;
+  }
+  return false;
+}
+
+TEST(SettingsEffectTest, EveryKeyChangesWhatTheDaemonIsStartedWith) {
+  for (const config::Key& key : config::Keys()) {
+    EXPECT_NE(DoesSomething(key), config::IsFixed(key)) << key.name << " is read by nothing";
+  }
+}
+
+}  // namespace
+}  // namespace mptd
