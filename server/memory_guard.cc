@@ -12,9 +12,9 @@ namespace {
 constexpr std::chrono::milliseconds kInterval{50};
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 // Of the limit, in percent: caches shrink above the first, grow below the second, calls are refused above the third.
-constexpr uint64_t kShrinkAbove = 80;
-constexpr uint64_t kGrowBelow = 65;
-constexpr uint64_t kRefuseAbove = 90;
+constexpr uint64_t kShrinkAbove = 70;
+constexpr uint64_t kGrowBelow = 55;
+constexpr uint64_t kRefuseAbove = 80;
 // The time that a smaller limit takes to show in the resident memory.
 constexpr absl::Duration kStep = absl::Seconds(1);
 constexpr unsigned kMostShift = 4;

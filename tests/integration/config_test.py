@@ -24,8 +24,9 @@ class SchemaTest(unittest.TestCase):
         self.validator = jsonschema.Draft7Validator(schema)
 
     def test_what_the_daemon_prints_and_the_example_are_valid(self):
-        for text in (printed('--print-config'), printed('--preset', 'low_memory', '--print-config'),
-                     open(os.path.join(SOURCE, 'config/mptd.example.yaml'), encoding='utf-8').read()):
+        with open(os.path.join(SOURCE, 'config/mptd.example.yaml'), encoding='utf-8') as file:
+            example = file.read()
+        for text in (printed('--print-config'), printed('--preset', 'low_memory', '--print-config'), example):
             self.validator.validate(yaml.safe_load(text))
 
     def test_what_the_daemon_refuses_is_invalid(self):
@@ -77,7 +78,7 @@ class ReloadTest(unittest.TestCase):
 
 class MemoryTest(unittest.TestCase):
     def test_the_limit_is_kept_under_load(self):
-        limit = 192 << 20
+        limit = 384 << 20
         with Daemon('--max-memory', str(limit)) as daemon:
             code = os.urandom(20_000)
             refused, most, number = 0, 0, 0

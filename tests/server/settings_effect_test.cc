@@ -17,15 +17,33 @@ std::string StartedWith(const config::Settings& settings) {
   const auto log = Logger::Silent();
   EngineWatch watch(*log);
   const EngineOptions e = ToEngineOptions(settings, watch);
-  const DaemonOptions d = ToDaemonOptions({.settings = settings}, "1");
+  config::Loaded loaded;
+  loaded.settings = settings;
+  const DaemonOptions d = ToDaemonOptions(loaded, "1");
   const LogOptions l = ToLogOptions(settings);
-  std::string out = absl::StrJoin(
-      {uint64_t(e.durability), e.batch_size, uint64_t(e.compression), e.keep_blocks, uint64_t(e.archive),
-       e.prune_interval_blocks, e.max_prune_blocks, e.max_changes_per_block, e.max_slots_per_account, e.node_cache_bytes,
-       e.row_cache_bytes, e.block_cache_bytes, e.history_memory_bytes, e.queue_bytes, e.flush_blocks,
-       e.log_segment_bytes, uint64_t(e.worker_threads), d.runtime.max_memory_bytes, uint64_t(d.limits.max_message_bytes),
-       uint64_t(d.limits.max_concurrent_calls), uint64_t(d.limits.parallel_proofs), uint64_t(d.limits.page_size)},
-      " ");
+  std::string out = absl::StrJoin({static_cast<uint64_t>(e.durability),
+                                   e.batch_size,
+                                   static_cast<uint64_t>(e.compression),
+                                   e.keep_blocks,
+                                   static_cast<uint64_t>(e.archive),
+                                   e.prune_interval_blocks,
+                                   e.max_prune_blocks,
+                                   e.max_changes_per_block,
+                                   e.max_slots_per_account,
+                                   e.node_cache_bytes,
+                                   e.row_cache_bytes,
+                                   e.block_cache_bytes,
+                                   e.history_memory_bytes,
+                                   e.queue_bytes,
+                                   e.flush_blocks,
+                                   e.log_segment_bytes,
+                                   static_cast<uint64_t>(e.worker_threads),
+                                   d.runtime.max_memory_bytes,
+                                   static_cast<uint64_t>(d.limits.max_message_bytes),
+                                   static_cast<uint64_t>(d.limits.max_concurrent_calls),
+                                   static_cast<uint64_t>(d.limits.parallel_proofs),
+                                   static_cast<uint64_t>(d.limits.page_size)},
+                                  " ");
   for (const absl::Duration duration : {e.batch_timeout, e.flush_interval, e.cache_ttl, d.limits.default_deadline,
                                         d.limits.slow_call, d.shutdown_grace}) {
     out += " " + absl::FormatDuration(duration);
@@ -38,8 +56,8 @@ std::string StartedWith(const config::Settings& settings) {
 }
 
 std::vector<std::string> SomeValues(const config::Key& key) {
-  std::vector<std::string> values = {"true", "false", "other", "127.0.0.1:1", "hoodi", "1", "2", "1s", "1ms", "1MiB",
-                                     "2MiB", "1000000"};
+  std::vector<std::string> values = {"true", "false", "other", "127.0.0.1:1", "hoodi", "1",
+                                     "2",    "1s",    "1ms",   "1MiB",        "2MiB",  "1000000"};
   for (const std::string_view choice : key.choices) values.emplace_back(choice);
   return values;
 }
