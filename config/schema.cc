@@ -55,14 +55,9 @@ struct Section {
 
 constexpr Section kSections[] = {
     {"server", "Where the daemon keeps its data and where it answers."},
-    {"trie",
-     "What Ethereum has decided. A file may say it, so that it is checked that both sides mean the same trie; nothing "
-     "else is accepted."},
+    {"trie", "What Ethereum has decided; a file may say it, and nothing else is accepted."},
     {"persistence", "When blocks become durable and how they are written to the tables."},
-    {"cache",
-     "Memory. The queue (persistence.queue_bytes) comes on top. With limits.max_memory_bytes, sizes that nobody has "
-     "set "
-     "are parts of it."},
+    {"cache", "Memory; the queue (persistence.queue_bytes) comes on top."},
     {"pruning", "How far back state is served."},
     {"backup", "Checkpoints that the daemon makes by itself; docs/BACKUP.md says how to use them."},
     {"performance", "Threads and batches."},
@@ -306,8 +301,7 @@ constexpr Key kKeys[] = {
      .unit = "blocks",
      .field = At<&S::pruning, &S::Pruning::prune_older_than_blocks>,
      .max = 1'000'000'000,
-     .help = "States are dropped only when they are older than so many blocks, and also beyond keep_recent_states: the "
-             "larger of both counts.",
+     .help = "As keep_recent_states; of the two, the larger count decides which states are dropped.",
      .runtime = true},
     {.name = "pruning.pruning_interval_blocks",
      .kind = Kind::kUnsigned,
