@@ -131,16 +131,19 @@ class Scanner {
   absl::Status EndAt(size_t at, const LoadedSegment& loaded) {
     std::vector<ScannedSegment>& segments = scan_.segments;
     const uint64_t lsn = segments[at].last_lsn + 1;
-    bool durable = ProvesDurable(loaded, segments[at].good_end, lsn);
+    // What is not asked for may be missing: a log that the tables are ahead of is removed, and a power cut may stop
+    // that.
+    const uint64_t wanted = std::max(lsn, after_lsn_ + 1);
+    bool durable = ProvesDurable(loaded, segments[at].good_end, wanted);
     for (size_t later = at + 1; later < segments.size() && !durable; ++later) {
       const absl::StatusOr<LoadedSegment> next = Load(files_, segments[later].path);
       if (!next.ok()) return next.status();
-      durable = ProvesDurable(*next, kSegmentHeaderBytes, lsn);
+      durable = ProvesDurable(*next, kSegmentHeaderBytes, wanted);
     }
     if (durable) {
       return absl::DataLossError(
-          absl::StrFormat("%s: record %d at offset %d is damaged or missing, and it had been durable",
-                          segments[at].path, lsn, segments[at].good_end));
+          absl::StrFormat("%s: record %d at offset %d is damaged or missing, and record %d had been durable",
+                          segments[at].path, lsn, segments[at].good_end, wanted));
     }
     for (size_t later = at + 1; later < segments.size(); ++later) scan_.discarded.push_back(segments[later].path);
     segments.resize(at + 1);

@@ -38,8 +38,8 @@ struct LogScan {
 // records all have lsn <= `after_lsn` are not read.
 //
 // A record that does not check out ends the log. It is DATA_LOSS, naming file and offset, when any record behind it, in
-// this or a later segment, was written after this one had become durable. Otherwise it never was durable, and the rest
-// is discarded.
+// this or a later segment, was written after this one and record after_lsn + 1 had become durable. Otherwise nothing
+// that is asked for ever was durable, and the rest is discarded.
 absl::StatusOr<LogScan> ScanLog(LogFileSystem& files, const std::string& dir, std::optional<uint64_t> after_lsn,
                                 const std::function<absl::Status(uint64_t lsn, std::string_view payload)>& replay);
 
