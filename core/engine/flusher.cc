@@ -298,7 +298,9 @@ absl::Status Flusher::FlushOnce() {
     before = after = flushed_;
     if (genesis_root_) after.genesis_root = genesis_root_;
     prune = oldest_ > flushed_.oldest && (PruneBehind() || oldest_ - flushed_.oldest >= options_.prune_interval);
-    if (prune) after.oldest = std::min(oldest_, flushed_.oldest + std::min(options_.max_prune_blocks, oldest_));
+    // The first block may have any number; no history is dropped below it.
+    const uint64_t step = flushed_.sequence == 0 ? oldest_ : std::min(options_.max_prune_blocks, oldest_);
+    if (prune) after.oldest = std::min(oldest_, flushed_.oldest + step);
   }
   if (!items.empty() && items.back().trie == nullptr) {
     // Left by a flush that failed. The newest transition's trie is kept; if this is not the newest, the next one is on

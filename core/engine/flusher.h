@@ -128,7 +128,7 @@ class Flusher {
   std::deque<std::pair<uint64_t, Queued>> queue_ ABSL_GUARDED_BY(mutex_);  // sequence, what waits of it
   Queued queued_ ABSL_GUARDED_BY(mutex_);                                  // the sum
   uint64_t flush_bytes_ ABSL_GUARDED_BY(mutex_);
-  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;                            // somebody waits for this sequence
+  uint64_t wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // somebody waits for this sequence
   absl::Time last_flush_ ABSL_GUARDED_BY(mutex_) = absl::Now();
   absl::Status last_status_ ABSL_GUARDED_BY(mutex_);
   uint64_t attempts_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -11,15 +11,11 @@ import unittest
 
 import grpc
 
-from client import MPTCTL, MPTD, PATIENCE, Daemon, admin_pb, free_port, pb, start_process
+from client import MPTCTL, MPTD, PATIENCE, Daemon, admin_pb, environment, free_port, pb, start_process
 
 NOBODY = 65534
 CHECKS = ['configuration', 'disk_speed', 'space', 'memory', 'file_limits', 'ports', 'clock', 'cpu', 'kernel',
           'permissions', 'tls', 'data', 'version']
-
-
-def environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith('MPTD_')}
 
 
 def run(words, **options):

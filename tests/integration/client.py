@@ -29,6 +29,10 @@ PATIENCE = 120
 ZERO_HASH = bytes(32)
 EMPTY_ROOT = bytes.fromhex('56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421')
 
+def environment():
+    """Without what the tests are given, which the daemon would take for settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith('MPTD_')}
+
 
 def _make_stubs():
     out = tempfile.mkdtemp(prefix='mptd-stubs-')
@@ -261,9 +265,7 @@ class Daemon:
 
 
 def start_process(data, port, http_port, flags, log_path, program=MPTD, **options):
-    # The daemon takes variables that start with MPTD_ for settings, and ours are none of it.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith('MPTD_')}
     with open(log_path, 'ab') as log:
         return subprocess.Popen([program, '--data-dir', data, '--listen', f'127.0.0.1:{port}', '--http-listen',
-                                 f'127.0.0.1:{http_port}', *flags], stdout=log, stderr=log, env=environment,
+                                 f'127.0.0.1:{http_port}', *flags], stdout=log, stderr=log, env=environment(),
                                 **options)

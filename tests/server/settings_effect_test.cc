@@ -42,14 +42,21 @@ std::string StartedWith(const config::Settings& settings) {
                                    static_cast<uint64_t>(d.limits.max_message_bytes),
                                    static_cast<uint64_t>(d.limits.max_concurrent_calls),
                                    static_cast<uint64_t>(d.limits.parallel_proofs),
-                                   static_cast<uint64_t>(d.limits.page_size)},
+                                   static_cast<uint64_t>(d.limits.page_size),
+                                   d.backup.keep,
+                                   d.health.min_free_disk_bytes,
+                                   static_cast<uint64_t>(d.health.max_memory_percent),
+                                   l.max_file_bytes,
+                                   l.keep_files},
                                   " ");
-  for (const absl::Duration duration : {e.batch_timeout, e.flush_interval, e.cache_ttl, d.limits.default_deadline,
-                                        d.limits.slow_call, d.shutdown_grace}) {
+  for (const absl::Duration duration :
+       {e.batch_timeout, e.flush_interval, e.cache_ttl, d.limits.default_deadline, d.limits.slow_call, d.drain_delay,
+        d.shutdown_grace, d.backup.interval, d.health.interval, d.health.timeout, d.health.max_sync_age}) {
     out += " " + absl::FormatDuration(duration);
   }
-  for (const std::string& text : {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level,
-                                  absl::StrJoin(l.module_levels, ","), l.format, l.file, settings.server.genesis}) {
+  for (const std::string& text :
+       {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level, absl::StrJoin(l.module_levels, ","),
+        l.format, l.file, settings.server.genesis, d.backup.dir}) {
     out += " " + text;
   }
   return out;
