@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "bench/measure.h"
 #include "bench/report.h"
 #include "bench/run.h"
+#include "bench/target.h"
 #include "bench/workload.h"
 #include "core/hex.h"
 #include "nlohmann/json.hpp"
@@ -89,6 +93,8 @@ TEST(WorkloadTest, KnowsThePublishedRoots) {
   EXPECT_FALSE(PublishedRoot(spec, 300));
 }
 
+std::string Mptd() { return std::string(std::getenv("MPTD_BIN")) + "/mptd"; }
+
 class RunTest : public ::testing::TestWithParam<Profile> {};
 
 // All phases of a run, and the root against the model's.
@@ -104,20 +110,101 @@ TEST_P(RunTest, HasTheModelsRootAndAllFigures) {
   options.proofs = 50;
   options.root_calls = 4;
   options.beside_blocks = 3;
+  options.mptd = Mptd();
+  options.engine.queue_bytes = 1u << 20;
   options.quiet = true;
   bench::Run run(options);
   ASSERT_EQ(run.Measure(), absl::OkStatus());
   const nlohmann::json record = nlohmann::json::parse(run.report().Json());
   EXPECT_EQ(record["root"], ToHex(ModelRoot(options.workload, options.blocks)));
-  // With those beside the reader and after the restart.
-  EXPECT_EQ(run.root(), ModelRoot(options.workload, options.blocks + 5));
+  // With those beside the reader, after the restart and before the kill.
+  EXPECT_EQ(run.root(), ModelRoot(options.workload, options.blocks + 5 + record["kill_blocks"].get<uint64_t>()));
+  EXPECT_GE(record["kill_queue_mb"].get<double>() * 1e6, options.engine.queue_bytes);
   EXPECT_EQ(record["block_ms"].size(), options.blocks);
   EXPECT_EQ(record["last_block_nodes"], record["last_block_nodes_hashed"]);
-  for (const char* key : {"preload_s", "updates_per_s", "read_warm_per_s", "proof_warm_per_s", "root_p50_ms", "open_s",
-                          "cold_block_ms", "disk_compacted_mb", "hash_floor_ms", "peak_mb"}) {
+  EXPECT_GT(record["restart_s"], record["open_s"]);
+  EXPECT_GT(record["kill_restart_s"], record["kill_open_s"]);
+  for (const char* key :
+       {"preload_s", "updates_per_s", "read_warm_per_s", "proof_warm_per_s", "root_p50_ms", "open_s", "cold_block_ms",
+        "kill_blocks", "kill_open_s", "kill_peak_mb", "disk_compacted_mb", "hash_floor_ms", "empty_mb", "peak_mb"}) {
     EXPECT_GT(record[key].get<double>(), 0) << key;
   }
   EXPECT_FALSE(std::filesystem::exists(options.engine.data_dir));
+}
+
+BenchOptions TinyRun(const TempDir& dir) {
+  BenchOptions options;
+  options.workload = SmallSpec(Profile::kAccounts);
+  options.engine.data_dir = dir.path() + "/bench";
+  options.engine.queue_bytes = 1u << 20;
+  options.mptd = Mptd();
+  options.blocks = 3;
+  options.reads = options.proofs = options.root_calls = 0;
+  options.quiet = true;
+  return options;
+}
+
+TEST(RunKillTest, TheDaemonItselfIsKilledAndRestarted) {
+  const TempDir dir;
+  BenchOptions options = TinyRun(dir);
+  options.target = TargetKind::kUnix;
+  options.engine.durability = Durability::kSync;
+  bench::Run run(options);
+  ASSERT_EQ(run.Measure(), absl::OkStatus());
+  const nlohmann::json record = nlohmann::json::parse(run.report().Json());
+  EXPECT_GT(record["kill_blocks"], 0);
+  EXPECT_EQ(run.root(), ModelRoot(options.workload, options.blocks + 2 + record["kill_blocks"].get<uint64_t>()));
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+
+TEST(RunKillTest, IsLeftOut) {
+  const TempDir dir;
+  BenchOptions options = TinyRun(dir);
+  options.kill = false;
+  options.mptd = "/nonexistent";
+  bench::Run run(options);
+  ASSERT_EQ(run.Measure(), absl::OkStatus());
+  EXPECT_FALSE(nlohmann::json::parse(run.report().Json()).contains("kill_restart_s"));
+}
+
+TEST(RunKillTest, SaysThatThereIsNoDaemonToKill) {
+  const TempDir dir;
+  BenchOptions options = TinyRun(dir);
+  options.mptd = "/nonexistent";
+  bench::Run run(options);
+  EXPECT_EQ(run.Measure().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(TargetTest, ADaemonThatGoesWhileOpenIsKilled) {
+  const TempDir dir;
+  BenchOptions options = TinyRun(dir);
+  options.target = TargetKind::kUnix;
+  options.engine.flush_interval = absl::Hours(1);
+  std::unique_ptr<Target> target = MakeTarget(options);
+  ASSERT_EQ(target->Open(), absl::OkStatus());
+  BlockChanges block;
+  block.number = 1;
+  block.changes = Workload(options.workload).Preload(0);
+  const absl::StatusOr<BlockReply> reply = target->Apply(target->PrepareBlock(std::move(block)));
+  ASSERT_EQ(reply.status(), absl::OkStatus());
+  target.reset();
+  // A daemon that was stopped leaves nothing to recover.
+  uint64_t recovered = 0;
+  options.engine.on_event = [&](const EngineEvent& event) {
+    if (event.kind == EngineEvent::Kind::kRecovered) recovered = event.a;
+  };
+  const std::unique_ptr<Target> engine = MakeEngineTarget(options.engine);
+  ASSERT_EQ(engine->Open(), absl::OkStatus());
+  EXPECT_EQ(recovered, 1);
+  EXPECT_EQ(engine->GetHead()->root, reply->root);
+}
+
+TEST(OptionsTest, KillIsOnUnlessRefused) {
+  int exit_code = 0;
+  std::string words[] = {"mptd-bench", "--no-kill"};
+  char* arguments[] = {words[0].data(), words[1].data()};
+  EXPECT_TRUE(ParseOptions(1, arguments, exit_code)->kill);
+  EXPECT_FALSE(ParseOptions(2, arguments, exit_code)->kill);
 }
 
 INSTANTIATE_TEST_SUITE_P(Profiles, RunTest,

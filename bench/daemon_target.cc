@@ -64,7 +64,8 @@ class DaemonTarget : public Target {
   absl::StatusOr<Head> GetHead() override {
     const absl::StatusOr<v1::GetStatusResponse> status = client_->GetStatus();
     if (!status.ok()) return status.status();
-    Head head{status->has_blocks(), status->head().number(), kEmptyRoot};
+    Head head{status->has_blocks(), status->head().number(), kEmptyRoot, status->flushed_number(),
+              status->queue_bytes()};
     if (status->head().state_root().size() == Hash::kSize) head.root = Hash::FromView(status->head().state_root());
     return head;
   }
@@ -116,6 +117,8 @@ std::vector<std::string> DaemonTarget::Words(const std::string& address) const {
       {"pruning.keep_recent_states", engine.keep_blocks},
       {"performance.worker_threads", static_cast<uint64_t>(engine.worker_threads)},
   };
+  words.push_back(
+      absl::StrFormat("--persistence.flush_interval=%dms", absl::ToInt64Milliseconds(engine.flush_interval)));
   for (const auto& [name, value] : numbers) words.push_back(absl::StrFormat("--%s=%d", name, value));
   return words;
 }
@@ -150,6 +153,10 @@ absl::Status DaemonTarget::WaitUntilServing() {
 
 std::unique_ptr<Target> MakeDaemonTarget(const BenchOptions& options) {
   return std::make_unique<DaemonTarget>(options);
+}
+
+std::unique_ptr<Target> MakeTarget(const BenchOptions& options) {
+  return options.target == TargetKind::kEngine ? MakeEngineTarget(options.engine) : MakeDaemonTarget(options);
 }
 
 }  // namespace mptd::bench

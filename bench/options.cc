@@ -74,6 +74,7 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
   out.self = std::filesystem::read_symlink("/proc/self/exe").string();
   out.mptd = std::filesystem::path(out.self).replace_filename("mptd").string();
   app.add_option("--mptd", out.mptd, "The daemon's program");
+  app.add_flag("!--no-kill", out.kill, "Do not kill a daemon whose queue is full, to measure the restart after it");
   app.add_flag("--settle", out.settle, "Close and open again after the preload, as the peers do");
   app.add_flag("--reuse", out.reuse,
                "Take the preload that an earlier run with --keep left, if it can be rolled back to");

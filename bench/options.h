@@ -20,7 +20,7 @@ struct BenchOptions {
   WorkloadSpec workload;
   TargetKind target = TargetKind::kEngine;
   EngineOptions engine;     // `data_dir` is a folder of the run's own inside the one that was given
-  std::string mptd;         // the daemon's program, for kUnix and kTcp
+  std::string mptd;         // the daemon's program, for kUnix, kTcp and `kill`
   std::string self;         // this program
   std::string serve_empty;  // an address: only be the server of bench/empty_server.h
   uint64_t blocks = 300;
@@ -29,6 +29,7 @@ struct BenchOptions {
   uint64_t proofs = 5000;
   uint64_t root_calls = 200;    // ComputeStateRoot
   uint64_t beside_blocks = 50;  // applied beside a reader
+  bool kill = true;             // a daemon whose queue is full
   bool settle = false;          // close and open again after the preload
   bool reuse = false;
   bool keep = false;

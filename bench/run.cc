@@ -28,10 +28,7 @@ double ToDouble(uint64_t value) { return static_cast<double>(value); }
 }  // namespace
 
 Run::Run(const BenchOptions& options)
-    : options_(options),
-      workload_(options.workload),
-      draws_(workload_, kBlockSeed),
-      target_(options.target == TargetKind::kEngine ? MakeEngineTarget(options.engine) : MakeDaemonTarget(options)) {}
+    : options_(options), workload_(options.workload), draws_(workload_, kBlockSeed), target_(MakeTarget(options)) {}
 
 void Run::Say(std::string_view what) const {
   if (!options_.quiet) std::fprintf(stderr, "mptd-bench: %s\n", std::string(what).c_str());
@@ -41,7 +38,7 @@ absl::Status Run::Measure() {
   Describe();
   absl::Status status;
   for (absl::Status (Run::*phase)() : {&Run::Preload, &Run::Warmup, &Run::Blocks, &Run::HashFloor, &Run::Restart,
-                                       &Run::Ask, &Run::ColdBlock, &Run::Compact}) {
+                                       &Run::Ask, &Run::ColdBlock, &Run::Kill, &Run::Compact}) {
     status = (this->*phase)();
     if (!status.ok()) break;
   }
@@ -72,6 +69,11 @@ void Run::Describe() {
               absl::StrFormat("%s, %d blocks of %d updates", what, options_.blocks, workload_.updates_per_block()));
   report_.Add("target", "target", kTargets[static_cast<size_t>(options_.target)]);
   report_.Add("durability", "durability", kModes[static_cast<size_t>(options_.engine.durability)]);
+  const EngineOptions& engine = options_.engine;
+  report_.Add("cache_limit_mb", "limit of all caches", "MB",
+              ToDouble(engine.node_cache_bytes + engine.row_cache_bytes + engine.block_cache_bytes +
+                       engine.history_memory_bytes) /
+                  kMega);
   report_.Add("cpu", "processor", DescribeCpu());
   report_.Add("keccak", "Keccak-256", KeccakImplName(BestKeccakImpl()));
 }
@@ -165,6 +167,7 @@ absl::Status Run::Preload() {
   }
   if (!taken) {
     Say(absl::StrFormat("preload: %d blocks", workload_.preload_blocks()));
+    TakePeakMemory("empty_mb", "memory before the first block");
     const uint64_t written = WrittenBytes(target_->process_id());
     uint64_t change_bytes = 0;
     const Stopwatch watch;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -33,6 +34,10 @@ class Run {
   absl::Status Restart();
   absl::Status Ask();
   absl::Status ColdBlock();
+  absl::Status Kill();
+  absl::Status FillQueue();
+  absl::Status OpenUntilItAnswers(const std::string& name, const std::string& text);
+  absl::Status CheckHead(const Head& head) const;
   absl::Status Compact();
   absl::Status CheckRoot(std::optional<std::string_view> published, std::string_view when);
   absl::Status Apply(std::vector<AccountChange> changes, Latencies* times);

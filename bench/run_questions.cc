@@ -16,18 +16,6 @@ absl::Status Run::HashFloor() {
   return MeasureHashFloor(questions(), last_changes_, nodes_hashed_);
 }
 
-absl::Status Run::Restart() {
-  Say("restart");
-  const Stopwatch closing;
-  if (absl::Status status = target_->Close(); !status.ok()) return status;
-  report_.Add("close_s", "closing", "s", closing.Seconds());
-  report_.Add("disk_mb", "disk after closing", "MB", Megabytes(DiskBytes(options_.engine.data_dir)));
-  const Stopwatch opening;
-  if (absl::Status status = target_->Open(); !status.ok()) return status;
-  report_.Add("open_s", "opening", "s", opening.Seconds());
-  return absl::OkStatus();
-}
-
 absl::Status Run::Ask() {
   const Questions ask = questions();
   Say("reads");
@@ -45,20 +33,6 @@ absl::Status Run::Ask() {
   if (absl::Status status = MeasureReaderBesideBlocks(ask, apply); !status.ok()) return status;
   if (absl::Status status = MeasureAgainstEmptyServer(ask); !status.ok()) return status;
   TakePeakMemory("questions_peak_mb", "questions, peak memory");
-  return absl::OkStatus();
-}
-
-// The first block after a restart finds nothing in memory.
-absl::Status Run::ColdBlock() {
-  Say("cold block");
-  if (absl::Status status = Reopen(); !status.ok()) return status;
-  Latencies times;
-  for (int i = 0; i < 2; ++i) {
-    if (absl::Status status = Apply(draws_.Next(), &times); !status.ok()) return status;
-  }
-  report_.Add("cold_block_ms", "the first block after a restart", "ms", times.values()[0]);
-  report_.Add("second_block_ms", "the second block after a restart", "ms", times.values()[1]);
-  TakePeakMemory("restart_peak_mb", "restart, peak memory");
   return absl::OkStatus();
 }
 

@@ -19,6 +19,8 @@ struct Head {
   bool has_blocks = false;
   uint64_t number = 0;
   Hash root;
+  uint64_t flushed_number = 0;  // the newest block that is in the tables
+  uint64_t queue_bytes = 0;     // of the blocks that are not
 };
 
 struct BlockReply {
@@ -64,6 +66,9 @@ class Target {
 };
 
 std::unique_ptr<Target> MakeEngineTarget(const EngineOptions& options);
+// A daemon that is open when its target goes is killed with SIGKILL, and has ended on return.
 std::unique_ptr<Target> MakeDaemonTarget(const BenchOptions& options);
+// The one that `options.target` names.
+std::unique_ptr<Target> MakeTarget(const BenchOptions& options);
 
 }  // namespace mptd::bench
