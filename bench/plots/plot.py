@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws records of mptd-bench (-o json) and of bench/peers as SVG files. Needs nothing but Python.
+"""Draws records of mptd-bench (-o json), bench/peers and bench/growth as SVG files. Needs nothing but Python.
 
     plot.py [--out DIR] [--label NAME]... RECORD.json...
 
@@ -10,8 +10,12 @@ target and durability. Writes into DIR (the current folder):
     rates.svg        updates, reads and proofs a second
     sizes.svg        disk and memory
     readers.svg      the time of a read alone and beside blocks that are applied without pause
-With --against updates or --against accounts, the records are one curve instead, and only growth.svg is written: the time
-of a block against the size of the block or of the state.
+With --against updates or --against accounts, the records are curves instead, and only these are written:
+    growth.svg       the time of a block against the size of the block or of the state
+and, against accounts, of records of bench/growth
+    per-account.svg  disk and memory of an account
+    restart.svg      the restart after a clean stop and after kill -9, and the first block
+    caches.svg       the time of each block with the default caches and with smaller ones, for the size that has both
 """
 import argparse
 import json
@@ -140,13 +144,12 @@ def draw_bars(title, unit, labels, records, figures):
     return svg
 
 
-def draw_growth(title, x_text, points):
-    """Percentiles of a block's time over the x of each (x, record), both axes in powers of ten."""
+def draw_growth(title, unit, x_text, points, figures):
+    """The figures (key, name) of each (x, record) over x, both axes in powers of ten."""
     svg = Svg(title)
-    figures = (('block_p50_ms', 'p50'), ('block_p90_ms', 'p90'), ('block_p99_ms', 'p99'))
     points = sorted(points, key=lambda point: point[0])
     axis = LogAxis([record[key] for _, record in points for key, _ in figures])
-    axis.draw(svg, 'ms')
+    axis.draw(svg, unit)
     draw_legend(svg, [name for _, name in figures])
     low, high = math.log10(points[0][0]), math.log10(points[-1][0])
 
@@ -164,6 +167,52 @@ def draw_growth(title, x_text, points):
     return svg
 
 
+BLOCK_TIMES = (('block_p50_ms', 'p50'), ('block_p90_ms', 'p90'), ('block_p99_ms', 'p99'))
+ACCOUNT_BYTES = (('disk_account_bytes', 'disk'), ('memory_account_bytes', 'peak memory'))
+RESTARTS = (('restart_ms', 'after a clean stop'), ('kill_restart_ms', 'after kill -9 with a full queue'),
+            ('cold_block_ms', 'the first block afterwards'))
+
+
+def in_milliseconds(record):
+    return {**record, **{f'{key}_ms': 1e3 * record[f'{key}_s'] for key in ('restart', 'kill_restart') if f'{key}_s' in record}}
+
+
+def split_by_caches(records):
+    """The records whose caches are the largest of all, and the others."""
+    most = max(record.get('cache_limit_mb', 0) for record in records)
+    default = [record for record in records if record.get('cache_limit_mb', 0) == most]
+    return default, [record for record in records if record not in default]
+
+
+def draw_caches(default, limited):
+    """Blocks of the limited records and of the default ones of the same size."""
+    sizes = {record['accounts'] for record in limited}
+    both = [record for record in [*default, *limited] if record['accounts'] in sizes]
+    labels = [f'caches of {readable(record["cache_limit_mb"])} MB: p50 {readable(record["block_p50_ms"])}, '
+              f'p99 {readable(record["block_p99_ms"])} ms' for record in both]
+    title = f'Time of each block, {", ".join(map(readable, sorted(sizes)))} accounts'
+    return draw_lines(title, 'blocks', labels, [record['block_ms'] for record in both], lambda i, count: i / count)
+
+
+def curves(against, records):
+    """The plots of --against, by file name."""
+    x_text = {'updates': 'updates in a block', 'accounts': 'accounts in the state'}[against]
+    default, limited = split_by_caches(records)
+    points = [(sizes_of(record)[against], in_milliseconds(record)) for record in default]
+
+    def draw(what, unit, figures):
+        return draw_growth(f'{what} against {x_text}', unit, x_text, points, figures)
+
+    plots = {'growth.svg': draw('Time of a block', 'ms', BLOCK_TIMES)}
+    if against == 'updates' or not all('accounts' in record for record in records):
+        return plots
+    plots['per-account.svg'] = draw('Disk and memory of an account', 'bytes', ACCOUNT_BYTES)
+    plots['restart.svg'] = draw('Time of a restart', 'ms', RESTARTS)
+    if limited:
+        plots['caches.svg'] = draw_caches(default, limited)
+    return plots
+
+
 def sizes_of(record):
     """Accounts of the state and updates of a block, as the record's workload says."""
     found = re.match(r'(\d+) accounts, \d+ blocks of (\d+) updates', record['workload'])
@@ -177,6 +226,22 @@ def name_of(record):
     if 'durability' in record:
         words = ['mptd', *words, record['durability']]
     return ' '.join(words)
+
+
+def comparison(labels, records):
+    """The plots of records beside each other, by file name."""
+    series = [record.get('block_ms', []) for record in records]
+    return {
+        'blocks.svg': draw_lines('Time of each block', 'blocks', labels, series, lambda i, count: i / count),
+        'percentiles.svg': draw_percentiles(labels, series),
+        'rates.svg': draw_bars('How many a second', '/s', labels, records, [
+            ('updates_per_s', 'updates'), ('read_cold_per_s', 'reads, cold'), ('read_warm_per_s', 'reads, warm'),
+            ('proof_cold_per_s', 'proofs, cold'), ('proof_warm_per_s', 'proofs, warm')]),
+        'readers.svg': draw_bars('Time of a read', 'us', labels, records, [
+            ('read_warm_p50_us', 'p50 alone'), ('reader_idle_p99_us', 'p99 alone'),
+            ('reader_beside_p99_us', 'p99 beside blocks'), ('reader_beside_p999_us', 'p99.9 beside blocks')]),
+        'sizes.svg': draw_bars('Disk and memory', 'MB', labels, records, [('disk_mb', 'disk'), ('peak_mb', 'peak memory')]),
+    }
 
 
 def load(paths):
@@ -200,28 +265,10 @@ def main():
     labels = arguments.label[:len(records)] + [name_of(record) for record in records[len(arguments.label):]]
     os.makedirs(arguments.out, exist_ok=True)
 
-    if arguments.against:
-        x_text = {'updates': 'updates in a block', 'accounts': 'accounts in the state'}[arguments.against]
-        points = [(sizes_of(record)[arguments.against], record) for record in records]
-        draw_growth(f'Time of a block against {x_text}', x_text, points).write(os.path.join(arguments.out, 'growth.svg'))
-        print(f'1 plot of {len(records)} records in {arguments.out}')
-        return
-
-    series = [record.get('block_ms', []) for record in records]
-    plots = {
-        'blocks.svg': draw_lines('Time of each block', 'blocks', labels, series, lambda i, count: i / count),
-        'percentiles.svg': draw_percentiles(labels, series),
-        'rates.svg': draw_bars('How many a second', '/s', labels, records, [
-            ('updates_per_s', 'updates'), ('read_cold_per_s', 'reads, cold'), ('read_warm_per_s', 'reads, warm'),
-            ('proof_cold_per_s', 'proofs, cold'), ('proof_warm_per_s', 'proofs, warm')]),
-        'readers.svg': draw_bars('Time of a read', 'us', labels, records, [
-            ('read_warm_p50_us', 'p50 alone'), ('reader_idle_p99_us', 'p99 alone'),
-            ('reader_beside_p99_us', 'p99 beside blocks'), ('reader_beside_p999_us', 'p99.9 beside blocks')]),
-        'sizes.svg': draw_bars('Disk and memory', 'MB', labels, records, [('disk_mb', 'disk'), ('peak_mb', 'peak memory')]),
-    }
+    plots = curves(arguments.against, records) if arguments.against else comparison(labels, records)
     for name, svg in plots.items():
         svg.write(os.path.join(arguments.out, name))
-    print(f'{len(plots)} plots of {len(records)} records in {arguments.out}')
+    print(f'{len(plots)} plot{"s" if len(plots) > 1 else ""} of {len(records)} records in {arguments.out}')
 
 
 if __name__ == '__main__':
