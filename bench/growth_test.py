@@ -10,8 +10,8 @@ import xml.etree.ElementTree
 HERE = os.path.dirname(os.path.abspath(__file__))
 BENCH = os.path.join(os.environ['MPTD_BIN'], 'mptd-bench')
 # A queue that few blocks fill, and few questions.
-SMALL = ['--durability', 'async', '--updates', '50', '--blocks', '4', '--warmup', '1', '--', '--queue-bytes', '1MB', '--reads', '200', '--proofs', '20',
-         '--root-calls', '2', '--beside-blocks', '2', '--quiet']
+SMALL = ['--durability', 'async', '--updates', '50', '--blocks', '4', '--warmup', '1', '--', '--queue-bytes', '1MB',
+         '--reads', '200', '--proofs', '20', '--root-calls', '2', '--beside-blocks', '2', '--quiet']
 
 
 def run(script, *words):
