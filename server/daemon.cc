@@ -195,6 +195,7 @@ std::vector<std::string> Daemon::http_addresses() const {
 EngineStatus Daemon::Tick() {
   const bool ready = WorstLevel(health_->Read()) >= kHealthDegraded;
   for (const char* service : {"", "readyz", "mptd.v1.StateService"}) grpc_->SetServing(service, ready);
+  rpc_->events().CachePerformance();
   return engine_->Status();
 }
 

@@ -70,7 +70,7 @@ void EngineWatch::LogEvent(const EngineEvent& event) {
       return log_.Critical(kStorage, "state_corruption_detected",
                            {{"details", event.text}, {"requires_operator_intervention", true}});
     case EngineEvent::Kind::kFlushFailed:
-      return log_.Error(kStorage, "persistence_failed", {{"reason", event.text}});
+      return log_.Error(kStorage, "persistence_failed", {{"reason", event.text}, {"node_count", event.a}});
     case EngineEvent::Kind::kBackPressure:
       return log_.Warn(kEngine, "back_pressure", {{"queue_bytes", event.a}});
   }

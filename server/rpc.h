@@ -104,6 +104,7 @@ class Rpc {
 
   StateEngine& engine() { return engine_; }
   StateCalls& calls() { return calls_; }
+  StateEvents& events() { return events_; }
   const BlockMetrics& blocks() const { return blocks_; }
   StreamRegistry& streams() { return streams_; }
   // Threads for reads that are too long for a polling thread, for calls that wait for the writer, and for operators'
@@ -150,6 +151,7 @@ class Rpc {
   CallMetrics& metrics_;
   const RpcLimits limits_;
   BlockMetrics blocks_;
+  StateEvents events_;
   StateCalls calls_;
   std::atomic<size_t> running_{0};
   std::atomic<size_t> request_bytes_{0};

@@ -8,6 +8,28 @@
 #include "server/converters.h"
 
 namespace mptd {
+namespace {
+
+void AddNodes(const std::vector<Bytes>& nodes, StateEvents::ProofSize& size) {
+  size.nodes += nodes.size();
+  for (const Bytes& node : nodes) size.bytes += node.size();
+}
+
+StateEvents::ProofSize SizeOf(const AccountProof& proof) {
+  StateEvents::ProofSize size{.accounts = 1, .slots = proof.storage.size()};
+  AddNodes(proof.proof, size);
+  for (const StorageProof& slot : proof.storage) AddNodes(slot.proof, size);
+  return size;
+}
+
+StateEvents::ProofSize SizeOf(const MultiProof& proof) {
+  StateEvents::ProofSize size{.accounts = proof.entries.size()};
+  for (const MultiProof::Entry& entry : proof.entries) size.slots += entry.values.size();
+  AddNodes(proof.nodes, size);
+  return size;
+}
+
+}  // namespace
 
 void StateCalls::Fill(const BlockInfo& block, pb::Block* out) const {
   FillBlock(block, engine_.IsDurable(block.number), out);
@@ -27,8 +49,13 @@ absl::Status StateCalls::ApplyStateChanges(const CallBounds& bounds, const pb::A
   absl::StatusOr<BlockChanges> block = ToBlockChanges(request);
   if (!block.ok()) return block.status();
   times.validate = absl::Now() - begin;
+  const StateEvents::Transition transition = events_.Begin(*block);
   const absl::StatusOr<ApplyResult> result = engine_.Apply(*std::move(block), bounds.deadline, bounds.cancelled);
-  if (!result.ok()) return result.status();
+  if (!result.ok()) {
+    transition.Refused(result.status());
+    return result.status();
+  }
+  transition.Applied(*result);
   times.engine = result->times;
   blocks_.Record(*result);
   FillApplyResult(*result, &response);
@@ -133,6 +160,7 @@ absl::Status StateCalls::GetCode(const pb::GetCodeRequest& request, pb::GetCodeR
 }
 
 absl::Status StateCalls::GetProof(const pb::GetProofRequest& request, pb::GetProofResponse& response) const {
+  const absl::Time begin = absl::Now();
   const absl::StatusOr<Address> address = ToAddress(request.address(), "address");
   if (!address.ok()) return address.status();
   const absl::StatusOr<std::vector<Hash>> slots = ToSlots(request.slots(), "slots", kMaxProofKeys);
@@ -147,19 +175,24 @@ absl::Status StateCalls::GetProof(const pb::GetProofRequest& request, pb::GetPro
     if (!account.ok()) return account.status();
     exists = account->has_value();
   }
+  const StateEvents::ProofSize size = SizeOf(*proof);
   FillProof(*std::move(proof), exists, &response);
+  events_.ProofGenerated(response.block().number(), size, absl::Now() - begin);
   return absl::OkStatus();
 }
 
 absl::Status StateCalls::GetMultiProof(const pb::GetMultiProofRequest& request,
                                        pb::GetMultiProofResponse& response) const {
+  const absl::Time begin = absl::Now();
   const absl::StatusOr<std::vector<ProofTargetSpec>> targets = ToProofTargets(request.targets());
   if (!targets.ok()) return targets.status();
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();
   absl::StatusOr<MultiProof> proof = (*view)->GetMultiProof(*targets);
   if (!proof.ok()) return proof.status();
+  const StateEvents::ProofSize size = SizeOf(*proof);
   FillMultiProof(*std::move(proof), &response);
+  events_.ProofGenerated(response.block().number(), size, absl::Now() - begin);
   return absl::OkStatus();
 }
 

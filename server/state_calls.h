@@ -9,6 +9,7 @@
 #include "core/engine/engine.h"
 #include "mptd/v1/state.pb.h"
 #include "server/block_metrics.h"
+#include "server/state_events.h"
 
 namespace mptd {
 
@@ -28,8 +29,9 @@ struct BlockTimes {
 
 class StateCalls {
  public:
-  // `engine` and `blocks`, which learns of every applied block, must outlive this.
-  StateCalls(StateEngine& engine, BlockMetrics& blocks) : engine_(engine), blocks_(blocks) {}
+  // All must outlive this; `blocks` and `events` learn of every applied block, and `events` of proofs.
+  StateCalls(StateEngine& engine, BlockMetrics& blocks, const StateEvents& events)
+      : engine_(engine), blocks_(blocks), events_(events) {}
 
   // These may wait, for the writer or for the disk. `times` are told of a block that was applied.
   absl::Status ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
@@ -55,6 +57,7 @@ class StateCalls {
 
   StateEngine& engine_;
   BlockMetrics& blocks_;
+  const StateEvents& events_;
 };
 
 }  // namespace mptd

@@ -70,7 +70,7 @@ struct EngineEvent {
     kRolledBack,    // a: new head number, b: blocks undone
     kReadOnly,      // text: why
     kCorruption,    // text: what
-    kFlushFailed,   // text: why; retried
+    kFlushFailed,   // a: branches that wait for it; text: why; retried
     kBackPressure,  // a: queue bytes
   };
   Kind kind;

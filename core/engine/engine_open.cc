@@ -68,7 +68,7 @@ EngineImpl::~EngineImpl() {
   if (syncer_.joinable()) syncer_.join();
   if (history_ != nullptr && log_ != nullptr && ReadOnlyError().ok()) {
     if (absl::StatusOr<BlockInfo> flushed = Flush(); !flushed.ok()) {
-      Emit({EngineEvent::Kind::kFlushFailed, 0, 0, {}, std::string(flushed.status().message())});
+      Emit({EngineEvent::Kind::kFlushFailed, flusher_->queued_nodes(), 0, {}, std::string(flushed.status().message())});
     } else {
       (void)log_->TruncateThrough(store_->flushed_sequence / 2);
     }
@@ -108,8 +108,8 @@ absl::Status EngineImpl::Start() {
   flush.prune_interval = options_.prune_interval_blocks;
   flush.max_prune_blocks = options_.max_prune_blocks;
   flush.on_event = [this](const EngineEvent& event) { Emit(event); };
-  flush.on_failure = [this](const absl::Status& status) {
-    Emit({EngineEvent::Kind::kFlushFailed, 0, 0, {}, std::string(status.message())});
+  flush.on_failure = [this](const absl::Status& status, uint64_t waiting) {
+    Emit({EngineEvent::Kind::kFlushFailed, waiting, 0, {}, std::string(status.message())});
     (void)DamageFound(status);
   };
   flusher_ = std::make_unique<Flusher>(store_, std::move(flush), flushed);

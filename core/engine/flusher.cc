@@ -238,7 +238,7 @@ void Flusher::Run() {
     ++attempts_;
     last_flush_ = absl::Now();
     if (status.ok()) continue;
-    options_.on_failure(status);
+    options_.on_failure(status, static_cast<uint64_t>(std::max<int64_t>(queued_.nodes, 0)));
     const auto stop = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_; };
     mutex_.AwaitWithTimeout(absl::Condition(&stop), kRetryDelay);
   }

@@ -64,7 +64,8 @@ class Flusher {
     uint64_t prune_interval = 64;
     uint64_t max_prune_blocks = UINT64_MAX;  // a flush
     std::function<void(const EngineEvent&)> on_event;
-    std::function<void(const absl::Status&)> on_failure;  // a flush that failed; it is tried again
+    // A flush that failed, and how many branches wait for it; it is tried again. Must not call back.
+    std::function<void(const absl::Status&, uint64_t waiting)> on_failure;
   };
 
   Flusher(std::shared_ptr<StateStore> store, Options options, FlushedState flushed);

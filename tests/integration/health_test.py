@@ -9,6 +9,8 @@ import unittest
 import urllib.error
 import urllib.request
 
+import grpc
+
 from client import PATIENCE, Daemon, admin_pb, block_request, health_grpc, health_pb, pb
 
 TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
@@ -138,6 +140,37 @@ class LogTest(unittest.TestCase):
             apply_block(daemon, 1)
             daemon.restart()
             self.assertFalse(self.events(daemon, 'state_root_computed'))
+
+    def test_a_blocks_way_is_told_at_debug(self):
+        one, two = b'\x01' * 20, b'\x02' * 20
+        with Daemon('--logging.format', 'json', '--logging.level', 'debug') as daemon:
+            daemon.apply(1, b'', b'', [pb.AccountChange(address=one, balance=b'\x01\x00'),
+                                       pb.AccountChange(address=two, balance=b'\x05')])
+            daemon.apply(2, b'', b'', [pb.AccountChange(address=one, balance=b'\x01'),
+                                       pb.AccountChange(address=two, balance=b'\x06')])
+            with self.assertRaises(grpc.RpcError):
+                daemon.apply(9, b'', b'', [])
+            daemon.proof(one, [bytes(32)])
+            daemon.admin.Flush(admin_pb.FlushRequest())
+            self.assertTrue(eventually(lambda: self.events(daemon, 'persistence_completed') and
+                                       self.events(daemon, 'cache_performance')))
+            started = self.events(daemon, 'state_transition_started')
+            self.assertEqual([(line['block'], line['accounts']) for line in started], [(1, 2), (2, 2), (9, 0)])
+            updated = [(line['block'], line['address'], line['old_balance'], line['new_balance'], line['delta'])
+                       for line in self.events(daemon, 'account_updated')]
+            self.assertEqual(updated, [(1, '0x' + one.hex(), '0x0', '0x100', '0x100'),
+                                       (1, '0x' + two.hex(), '0x0', '0x5', '0x5'),
+                                       (2, '0x' + one.hex(), '0x100', '0x1', '-0xff'),
+                                       (2, '0x' + two.hex(), '0x5', '0x6', '0x1')])
+            self.assertEqual([line['block'] for line in self.events(daemon, 'persistence_queued')], [1, 2])
+            self.assertEqual([line['block'] for line in self.events(daemon, 'state_transition_completed')], [1, 2])
+            refused, = self.events(daemon, 'state_transition_refused')
+            self.assertEqual(refused['code'], 'FAILED_PRECONDITION')
+            proof, = self.events(daemon, 'proof_generated')
+            self.assertEqual((proof['block'], proof['accounts'], proof['slots']), (2, 1, 1))
+            self.assertGreater(proof['bytes'], 32 * proof['nodes'])
+            for line in self.events(daemon, 'cache_performance'):
+                self.assertLessEqual({'cache_hits', 'cache_misses', 'hit_rate'}, set(line))
 
     def test_the_file_is_rotated_and_opened_anew(self):
         with Daemon() as daemon:

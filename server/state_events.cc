@@ -1,0 +1,124 @@
+#include "server/state_events.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/hex.h"
+
+namespace mptd {
+namespace {
+
+constexpr absl::Duration kCacheInterval = absl::Seconds(10);
+// The lines of a larger block would push all others out of the log's queue.
+constexpr size_t kMostAccounts = 1000;
+
+U256 BalanceOf(const StateView& view, const Address& address) {
+  const absl::StatusOr<std::optional<Account>> account = view.GetAccount(address);
+  return account.ok() && account->has_value() ? (*account)->balance : U256{};
+}
+
+bool Less(const U256& a, const U256& b) { return std::memcmp(a.be.data(), b.be.data(), a.be.size()) < 0; }
+
+// `a` - `b`, which is not above `a`.
+U256 Minus(const U256& a, const U256& b) {
+  U256 out;
+  int borrow = 0;
+  for (size_t i = a.be.size(); i-- > 0;) {
+    const int digit = static_cast<int>(a.be[i]) - static_cast<int>(b.be[i]) - borrow;
+    borrow = digit < 0 ? 1 : 0;
+    out.be[i] = static_cast<uint8_t>(digit + 256 * borrow);
+  }
+  return out;
+}
+
+std::string Delta(const U256& before, const U256& after) {
+  return Less(after, before) ? "-" + ToHexQuantity(Minus(before, after)) : ToHexQuantity(Minus(after, before));
+}
+
+}  // namespace
+
+StateEvents::Transition::Transition(const StateEvents& events, const BlockChanges& block)
+    : events_(events), enabled_(events.enabled()), number_(block.number) {
+  if (!enabled_) return;
+  events_.log_.Debug(LogModule::kEngine, "state_transition_started",
+                     {{"block", number_}, {"accounts", block.changes.size()}, {"reorganize", block.reorganize}});
+  const absl::StatusOr<StateViewPtr> parent = events_.engine_.View(LatestBlock{});
+  if (!parent.ok()) return;
+  for (size_t i = 0; i < std::min(kMostAccounts, block.changes.size()); ++i) {
+    const Address& address = block.changes[i].address;
+    touched_.push_back({address, BalanceOf(**parent, address)});
+  }
+}
+
+void StateEvents::Transition::LogAccounts() const {
+  const absl::StatusOr<StateViewPtr> view = events_.engine_.View(BlockSelector(number_));
+  if (!view.ok()) return;
+  for (const auto& [address, before] : touched_) {
+    const U256 after = BalanceOf(**view, address);
+    events_.log_.Debug(LogModule::kEngine, "account_updated",
+                       {{"block", number_},
+                        {"address", ToHex(address)},
+                        {"old_balance", ToHexQuantity(before)},
+                        {"new_balance", ToHexQuantity(after)},
+                        {"delta", Delta(before, after)}});
+  }
+}
+
+void StateEvents::Transition::Applied(const ApplyResult& result) const {
+  if (!enabled_) return;
+  if (!result.already_applied) LogAccounts();
+  const EngineStatus status = events_.engine_.Status();
+  events_.log_.Debug(LogModule::kEngine, "persistence_queued",
+                     {{"block", number_}, {"queue_blocks", status.queue_blocks}, {"queue_bytes", status.queue_bytes}});
+  events_.log_.Debug(LogModule::kEngine, "state_transition_completed",
+                     {{"block", number_},
+                      {"already_applied", result.already_applied},
+                      {"durable", result.durable},
+                      {"duration_ms", absl::Now() - begin_}});
+}
+
+void StateEvents::Transition::Refused(const absl::Status& status) const {
+  if (!enabled_) return;
+  events_.log_.Debug(LogModule::kEngine, "state_transition_refused",
+                     {{"block", number_},
+                      {"code", absl::StatusCodeToString(status.code())},
+                      {"message", status.message()},
+                      {"duration_ms", absl::Now() - begin_}});
+}
+
+void StateEvents::ProofGenerated(uint64_t block, const ProofSize& size, absl::Duration duration) const {
+  if (!enabled()) return;
+  log_.Debug(LogModule::kEngine, "proof_generated",
+             {{"block", block},
+              {"accounts", size.accounts},
+              {"slots", size.slots},
+              {"nodes", size.nodes},
+              {"bytes", size.bytes},
+              {"duration_ms", duration}});
+}
+
+void StateEvents::CachePerformance() {
+  if (!enabled()) return;
+  const std::lock_guard lock(mutex_);
+  const absl::Time now = absl::Now();
+  if (now < next_cache_line_) return;
+  next_cache_line_ = now + kCacheInterval;
+  CacheLookups all;
+  for (const CacheLookups& lookups : engine_.Statistics().lookups) {
+    all.hits += lookups.hits;
+    all.misses += lookups.misses;
+  }
+  const CacheLookups before = std::exchange(last_lookups_, all);
+  const uint64_t hits = all.hits - before.hits;
+  const uint64_t misses = all.misses - before.misses;
+  const uint64_t sum = hits + misses;
+  log_.Debug(LogModule::kEngine, "cache_performance",
+             {{"cache_hits", hits},
+              {"cache_misses", misses},
+              {"hit_rate", sum == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(sum)}});
+}
+
+}  // namespace mptd
