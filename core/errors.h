@@ -21,6 +21,8 @@ absl::Status WithFieldPrefix(const absl::Status& status, std::string_view prefix
 // A machine-readable reason (UPPER_SNAKE_CASE, e.g. "PARENT_MISMATCH") attached to a copy of `status`.
 absl::Status WithReason(absl::Status status, std::string_view reason);
 std::optional<std::string> ErrorReason(const absl::Status& status);
+// The reason of a block whose root is not its expected_root.
+inline constexpr std::string_view kRootMismatch = "ROOT_MISMATCH";
 
 // RESOURCE_EXHAUSTED that says when to try again.
 absl::Status RetryLater(std::string_view message, absl::Duration delay);

@@ -135,7 +135,10 @@ absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer&
   pb::ApplyStateChangesStreamResponse response;
   const absl::Status applied = rpc_.calls().ApplyStateChanges(WriteBounds(*context_, rpc_.limits()), request.block(),
                                                               *response.mutable_result(), times);
-  if (!applied.ok()) return WithFieldPrefix(applied, "block");
+  if (!applied.ok()) {
+    rpc_.RecordRefusedBlock(request.block().number(), applied);
+    return WithFieldPrefix(applied, "block");
+  }
   rpc_.LogBlock(response.result(), times);
   grpc::ByteBuffer out;
   if (absl::Status status = SerializeMessage(response, rpc_.limits().max_message_bytes, out); !status.ok())

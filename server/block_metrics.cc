@@ -42,6 +42,8 @@ void BlockMetrics::Write(MetricsWriter& writer) const {
   writer.Counter("mptd_accounts_changed_total", "Accounts that they changed.", static_cast<double>(accounts_.load()));
   writer.Counter("mptd_slots_changed_total", "Slots that they changed.", static_cast<double>(slots_.load()));
   writer.Counter("mptd_nodes_hashed_total", "Trie nodes hashed for them.", static_cast<double>(nodes_hashed_.load()));
+  writer.Counter("state_root_mismatches_total", "Blocks refused because their root was not expected_root.",
+                 static_cast<double>(root_mismatches_.load()));
   const absl::Time last = last_applied();
   writer.Gauge("mptd_last_block_timestamp_seconds", "When a block was applied last; 0: not since the start.",
                last == absl::InfinitePast() ? 0 : static_cast<double>(absl::ToUnixMillis(last)) / 1e3);

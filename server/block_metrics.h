@@ -15,6 +15,8 @@ class BlockMetrics {
  public:
   // A block that the engine has just applied. One that was there already counts for nothing.
   void Record(const ApplyResult& result);
+  // A block that was refused because its root is not the one that the caller expected.
+  void RecordRootMismatch() { root_mismatches_.fetch_add(1, std::memory_order_relaxed); }
 
   // From the turn in the writer's queue to the readers' sight of it.
   LatencyHistogram::Snapshot Whole() const { return whole_.Read(); }
@@ -33,6 +35,7 @@ class BlockMetrics {
   std::atomic<uint64_t> accounts_{0};
   std::atomic<uint64_t> slots_{0};
   std::atomic<uint64_t> nodes_hashed_{0};
+  std::atomic<uint64_t> root_mismatches_{0};
   std::atomic<int64_t> last_applied_{0};  // nanoseconds since the epoch
 };
 

@@ -94,6 +94,12 @@ void Rpc::RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, 
             {{"method", Name(Method::kApplyStateChangesStream)}, {"duration_ms", duration}});
 }
 
+void Rpc::RecordRefusedBlock(uint64_t number, const absl::Status& status) {
+  if (ErrorReason(status) != kRootMismatch) return;
+  blocks_.RecordRootMismatch();
+  log_.Error(LogModule::kEngine, "state_root_mismatch", {{"block", number}, {"reason", status.message()}});
+}
+
 void Rpc::LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times) {
   if (applied.already_applied() || !log_.Enabled(LogLevel::kInfo, LogModule::kEngine)) return;
   log_.Info(LogModule::kEngine, "state_root_computed",

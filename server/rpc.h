@@ -138,6 +138,9 @@ class Rpc {
   void RecordStream(Method method, const absl::Status& status, const CallTrace& trace);
   // One block of ApplyStateChangesStream.
   void RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, const CallTrace& trace);
+  // A block that was refused, by whatever call: a root that differs is counted and logged, for the caller and the
+  // daemon disagree about the state.
+  void RecordRefusedBlock(uint64_t number, const absl::Status& status);
   // A block that was applied, by whatever call.
   void LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times);
 

@@ -52,7 +52,11 @@ class StateServiceImpl final : public RawStateService {
           BlockTimes times;
           absl::Status status = calls_.ApplyStateChanges(WriteBounds(*c, rpc_.limits()), request, response, times);
           trace.AddBlock(times);
-          if (status.ok()) rpc_.LogBlock(response, times);
+          if (!status.ok()) {
+            rpc_.RecordRefusedBlock(request.number(), status);
+            return status;
+          }
+          rpc_.LogBlock(response, times);
           return status;
         });
   }

@@ -180,7 +180,7 @@ absl::StatusOr<std::optional<ApplyResult>> EngineImpl::FindApplied(const BlockCh
   if (block.expected_root && *block.expected_root != record.block.state_root) {
     return Mismatch(absl::StrFormat("block %d has been applied with state root %s, expected_root is %s", block.number,
                                     ToHex(record.block.state_root), ToHex(*block.expected_root)),
-                    "ROOT_MISMATCH");
+                    kRootMismatch);
   }
   ApplyResult result = ResultOf(record.block);
   result.already_applied = true;
@@ -268,7 +268,7 @@ absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& b
   if (block.expected_root && *block.expected_root != root) {
     return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
                                     block.number, ToHex(root), ToHex(*block.expected_root)),
-                    "ROOT_MISMATCH");
+                    kRootMismatch);
   }
   auto record = std::make_shared<BlockRecord>();
   record->sequence = sequence;
@@ -366,7 +366,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   if (block.expected_root && *block.expected_root != root) {
     return Mismatch(absl::StrFormat("block %d gives state root %s, expected_root is %s; nothing has been applied",
                                     block.number, ToHex(root), ToHex(*block.expected_root)),
-                    "ROOT_MISMATCH");
+                    kRootMismatch);
   }
   trial->reset();
   view->reset();

@@ -158,6 +158,27 @@ TEST_F(TracedCallTest, ABlockIsLoggedWithItsCallAndItsTimesWhenSlow) {
                                               "request_id=block-1"));
 }
 
+TEST_F(TracedCallTest, ARootThatDiffersIsLoggedAndCounted) {
+  Start();
+  pb::ApplyStateChangesStreamRequest wrong;
+  *wrong.mutable_block() = BlockRequest(1);
+  wrong.mutable_block()->set_expected_root(testing::Key(9));
+  pb::ApplyStateChangesResponse response;
+  EXPECT_FALSE(Call(&pb::StateService::Stub::ApplyStateChanges, wrong.block(), &response).ok());
+  EXPECT_THAT(Lines(), HasSubstr("error engine state_root_mismatch block=1 reason="));
+  EXPECT_THAT(daemon_->RenderMetrics(), HasSubstr("\nstate_root_mismatches_total 1\n"));
+
+  grpc::ClientContext context;
+  auto stream = state_->ApplyStateChangesStream(&context);
+  EXPECT_TRUE(stream->Write(wrong));
+  EXPECT_FALSE(stream->Finish().ok());
+  EXPECT_THAT(daemon_->RenderMetrics(), HasSubstr("\nstate_root_mismatches_total 2\n"));
+
+  ApplyTo(1);  // and 7 is no child of it, which is another matter
+  EXPECT_FALSE(Call(&pb::StateService::Stub::ApplyStateChanges, BlockRequest(7), &response).ok());
+  EXPECT_THAT(daemon_->RenderMetrics(), HasSubstr("\nstate_root_mismatches_total 2\n"));
+}
+
 TEST_F(TracedCallTest, StreamsToo) {
   options_.limits.slow_call = absl::Nanoseconds(1);
   Start();
