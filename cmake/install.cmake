@@ -9,6 +9,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/ DESTINATION ${CMAKE_INSTALL_DATAD
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/core/genesis/ DESTINATION ${CMAKE_INSTALL_DATADIR}/mptd/genesis)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/deploy/monitoring DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/config/mptd.example.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # Manual pages and completion come from the programs themselves, which builds with sanitizers are too slow for.

@@ -37,7 +37,8 @@ class InstallTest(unittest.TestCase):
     def test_what_is_there(self):
         for path in ('share/mptd/genesis/mainnet.json.gz', 'share/mptd/genesis/hoodi.json.gz',
                      'share/mptd/proto/mptd/v1/state.proto', 'share/mptd/proto/mptd/v1/admin.proto',
-                     'include/mptd/core/proof_verifier.h'):
+                     'include/mptd/core/proof_verifier.h', 'share/doc/mptd/monitoring/alerts.yml',
+                     'share/doc/mptd/docs/runbooks/MptdDown.md'):
             self.assertTrue(os.path.isfile(os.path.join(self.prefix, path)), path)
         for program in ('mptd', 'mptctl'):
             self.assertIn(program, run(os.path.join(self.prefix, 'bin', program), '--version'))
