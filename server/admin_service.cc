@@ -85,8 +85,9 @@ class AdminServiceImpl final : public RawAdminService {
     return RunOnPool<pb::ReloadConfigRequest, pb::ReloadConfigResponse>(
         rpc_, rpc_.operators(), Method::kReloadConfig, c, in, out, [this](const auto&, auto& response) {
           absl::StatusOr<pb::ReloadConfigResponse> done = options_.reload_config();
-          if (done.ok()) response = *std::move(done);
-          return done.status();
+          if (!done.ok()) return done.status();
+          response = *std::move(done);
+          return absl::OkStatus();
         });
   }
 

@@ -53,7 +53,7 @@ class InstallTest(unittest.TestCase):
         for name, page in pages.items():
             self.assertRegex(page, rf'(?im)^\.TH "?{name[:-2]}"? "?{name[-1]}"? ', name)
         program = os.path.join(self.prefix, 'bin', 'mptd')
-        for key in re.findall(r'^### `(.*)`$', run(program, '--print-config-docs'), re.MULTILINE):
+        for key in re.findall(r'^### `(.*\..*)`$', run(program, '--print-config-docs'), re.MULTILINE):
             self.assertIn(f'.SS\n\\fB{key}\\fR\n', pages['mptd.yaml.5'])
             self.assertIn(key, pages['mptd.1'])
         for command in self.commands():

@@ -103,9 +103,10 @@ int Run(int clients, absl::Duration time) {
   pb::GetAccountResponse answer;
   if (!engine->Apply(block, absl::InfiniteFuture(), {}).ok()) return 1;
   BlockMetrics blocks;
-  if (!StateCalls(*engine, blocks).GetAccount(Question(), answer).ok()) return 1;
-
   const auto log = Logger::Silent();
+  const StateEvents events(*engine, *log);
+  if (!StateCalls(*engine, blocks, events).GetAccount(Question(), answer).ok()) return 1;
+
   EngineWatch watch(*log);
   DaemonOptions options;
   options.grpc.listen = {"127.0.0.1:0"};
