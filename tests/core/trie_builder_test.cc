@@ -83,6 +83,32 @@ TEST(TrieBuilder, IsAsNewAfterFinish) {
   }
 }
 
+// Many tries whose nodes are hashed together: reported in order, each as if it were alone.
+TEST(TrieBuilder, TriesOneAfterTheOther) {
+  std::vector<Built> built(1);
+  TrieBuilder builder(
+      [&](const NibblePath& path, const BranchValue& branch) { built.back().rows[RowKeyOf(path)] = RecordOf(branch); },
+      [&](const Hash& root) {
+        built.back().root = root;
+        built.emplace_back();
+      });
+  constexpr uint64_t kTries = 300;
+  for (uint64_t seed = 0; seed < kTries; ++seed) {
+    for (const auto& [key, leaf] : RandomLeaves(seed, seed % 64, seed % 23)) {
+      builder.Add(key, leaf.value, leaf.has_storage);
+    }
+    builder.End();
+  }
+  EXPECT_LT(built.size(), kTries);
+  builder.Flush();
+  ASSERT_EQ(built.size(), kTries + 1);
+  for (uint64_t seed = 0; seed < kTries; ++seed) {
+    const Built alone = BuildTrie(RandomLeaves(seed, seed % 64, seed % 23));
+    ASSERT_EQ(built[seed].root, alone.root) << seed;
+    ExpectSameRows(built[seed].rows, alone.rows);
+  }
+}
+
 // The records of one trie say all of it: walked from the root they give every branch's place and what its children are.
 TEST(TrieBuilder, RowsDescribeTheTrie) {
   for (uint64_t seed = 0; seed < 40; ++seed) {
