@@ -51,4 +51,18 @@ absl::Status ValidateBatches(std::span<const TableBatch> batches) {
   return absl::OkStatus();
 }
 
+absl::Status CheckLoaded(Table table, std::span<const Row> rows, std::optional<std::string_view> last) {
+  for (const Row& row : rows) {
+    if (!row.value) {
+      return absl::InvalidArgumentError(absl::StrFormat("a row of table %s to load has no value", TableName(table)));
+    }
+    if (last && row.key <= *last) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("a row of table %s to load is not above the one before", TableName(table)));
+    }
+    last = row.key;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace mptd::storage

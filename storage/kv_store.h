@@ -76,6 +76,22 @@ struct StoreStats {
   std::array<uint64_t, kTableCount> table_bytes{};  // of disk_bytes
 };
 
+// Rows for tables that have none yet, more than fit into memory: they go into files that Finish adds to the tables.
+// Used by the thread that ingests, and destroyed before its store; what was not finished is gone then.
+class BulkLoad {
+ public:
+  virtual ~BulkLoad() = default;
+
+  // Rows with values in strictly ascending order and above all that the table was given before, else INVALID_ARGUMENT.
+  // RESOURCE_EXHAUSTED when the disk is full, UNAVAILABLE when writing failed.
+  virtual absl::Status Add(Table table, std::span<const Row> rows) = 0;
+  // As Ingest of all rows in one batch. Called once, in the place of an Ingest.
+  virtual absl::Status Finish() = 0;
+};
+
+// What BulkLoad::Add says of rows that follow the key `last`, if there is one.
+absl::Status CheckLoaded(Table table, std::span<const Row> rows, std::optional<std::string_view> last);
+
 class KeyValueStore {
  public:
   virtual ~KeyValueStore() = default;
@@ -96,6 +112,8 @@ class KeyValueStore {
   // unknown. DATA_LOSS when a checksum did not match, here or in an earlier compaction: every later Ingest may be
   // refused.
   virtual absl::Status Ingest(std::span<TableBatch> batches) = 0;
+
+  virtual std::unique_ptr<BulkLoad> NewBulkLoad() = 0;
 
   // A copy of the store as it is now in the new folder `dir`, which must not exist. The memory store has no form on
   // disk and answers FAILED_PRECONDITION.

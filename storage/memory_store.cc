@@ -27,6 +27,33 @@ class MemoryIterator final : public Iterator {
   Rows::const_iterator at_;
 };
 
+class MemoryBulkLoad final : public BulkLoad {
+ public:
+  explicit MemoryBulkLoad(KeyValueStore& store) : store_(store) {}
+
+  absl::Status Add(Table table, std::span<const Row> rows) override {
+    Rows& kept = tables_[static_cast<size_t>(table)];
+    std::optional<std::string_view> last;
+    if (!kept.empty()) last = kept.rbegin()->first;
+    if (absl::Status status = CheckLoaded(table, rows, last); !status.ok()) return status;
+    for (const Row& row : rows) kept.emplace_hint(kept.end(), row.key, *row.value);
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish() override {
+    std::vector<TableBatch> batches;
+    for (size_t i = 0; i < kTableCount; ++i) {
+      TableBatch& batch = batches.emplace_back(TableBatch{static_cast<Table>(i), {}, {}});
+      for (const auto& [key, value] : tables_[i]) batch.rows.push_back({key, value});
+    }
+    return store_.Ingest(batches);
+  }
+
+ private:
+  KeyValueStore& store_;
+  std::array<Rows, kTableCount> tables_;
+};
+
 class MemoryStore final : public KeyValueStore {
  public:
   MemoryStore() {
@@ -57,6 +84,8 @@ class MemoryStore final : public KeyValueStore {
     for (const TableBatch& batch : batches) Apply(batch);
     return absl::OkStatus();
   }
+
+  std::unique_ptr<BulkLoad> NewBulkLoad() override { return std::make_unique<MemoryBulkLoad>(*this); }
 
   absl::Status Checkpoint(const std::string& /*dir*/) override {
     return absl::FailedPreconditionError("a memory store cannot be copied to disk");

@@ -16,6 +16,7 @@
 #include "rocksdb/sst_file_writer.h"
 #include "rocksdb/statistics.h"
 #include "storage/mutex.h"
+#include "storage/rocksdb_bulk_load.h"
 #include "storage/rocksdb_checkpoint.h"
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_status.h"
@@ -154,6 +155,7 @@ class RocksDbStore final : public KeyValueStore {
                         bool sorted) const override;
   std::unique_ptr<Iterator> NewIterator(Table table) const override;
   absl::Status Ingest(std::span<TableBatch> batches) override;
+  std::unique_ptr<BulkLoad> NewBulkLoad() override;
   absl::Status Checkpoint(const std::string& dir) override;
   absl::Status Compact() override;
   StoreStats Stats() const override;
@@ -422,6 +424,14 @@ absl::Status RocksDbStore::Ingest(std::span<TableBatch> batches) {
   }
   for (const TableBatch& batch : batches) DropDeletedFiles(batch);
   return absl::OkStatus();
+}
+
+std::unique_ptr<BulkLoad> RocksDbStore::NewBulkLoad() {
+  const auto check = [this] {
+    absl::Status status = CheckBackground();
+    return status.ok() ? CheckSpace() : status;
+  };
+  return NewRocksDbBulkLoad({db_.get(), staging_, db_options_, family_options_, families_, check});
 }
 
 // Only space is won here: the range tombstones have already been ingested, and if this fails compaction does it later.

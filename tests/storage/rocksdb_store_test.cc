@@ -296,6 +296,35 @@ TEST(RocksDbStore, ALargeBatchIsCutIntoFiles) {
   EXPECT_EQ(ReadAll(*store, Table::kHistory), model[Table::kHistory]);
 }
 
+// A load is cut into files, which stay as they are: there is nothing below or beside them to compact them with.
+TEST(RocksDbStore, ALoadIsCutIntoFilesThatAreNotCompacted) {
+  const TempDir dir;
+  RocksDbOptions options = SmallStore(dir / "db");
+  options.table_file_bytes = 20000;
+  const auto store = MustOpen(options);
+  const std::unique_ptr<BulkLoad> load = store->NewBulkLoad();
+  ModelStore model;
+  const std::string value(100, 'x');
+  for (uint64_t from = 0; from < 4000; from += 100) {
+    std::vector<std::string> keys;
+    for (uint64_t i = from; i < from + 100; ++i) keys.push_back(Number(i));
+    std::vector<Row> rows;
+    for (const std::string& key : keys) rows.push_back({key, value});
+    ASSERT_TRUE(load->Add(Table::kAccounts, rows).ok());
+    model.Apply({{Table::kAccounts, rows, {}}});
+  }
+  EXPECT_GT(FilesEndingWith(dir / "db/staging", ".sst").size(), 10u);
+  ASSERT_TRUE(load->Finish().ok());
+  EXPECT_TRUE(FilesEndingWith(dir / "db/staging", "").empty());
+  const std::vector<std::string> files = FilesEndingWith(dir / "db", ".sst");
+  EXPECT_GT(files.size(), 10u);
+  EXPECT_EQ(store->Stats().running_compactions, 0u);
+  EXPECT_EQ(store->Stats().pending_compaction_bytes, 0u);
+  EXPECT_EQ(ReadAll(*store, Table::kAccounts), model[Table::kAccounts]);
+  // More than the files that level 0 may have before it is compacted.
+  EXPECT_EQ(FilesEndingWith(dir / "db", ".sst"), files);
+}
+
 TEST(RocksDbStore, ExpiredRowsGoWithCompactions) {
   const TempDir dir;
   auto floor = std::make_shared<std::atomic<uint64_t>>(0);

@@ -95,6 +95,47 @@ TEST_P(StoreContract, TheEmptyKeyAndBytesOfAllKindsAreKeys) {
   ExpectLikeModel();
 }
 
+TEST_P(StoreContract, LoadedRowsAppearTogetherWhenTheLoadIsFinished) {
+  Ingest({{Table::kMeta, {{"a", "1"}}, {}}});
+  const std::unique_ptr<BulkLoad> load = store_->NewBulkLoad();
+  const std::vector<Row> first = {{"", "root"}, {"a", "1"}};
+  const std::vector<Row> second = {{"aa", "2"}, {"b", "3"}};
+  const std::vector<Row> other = {{"a", "4"}};
+  ASSERT_TRUE(load->Add(Table::kAccountNodes, first).ok());
+  ASSERT_TRUE(load->Add(Table::kCode, other).ok());
+  ASSERT_TRUE(load->Add(Table::kAccountNodes, {}).ok());
+  ASSERT_TRUE(load->Add(Table::kAccountNodes, second).ok());
+  ExpectLikeModel();
+  ASSERT_TRUE(load->Finish().ok());
+  model_.Apply({{Table::kAccountNodes, {{"", "root"}, {"a", "1"}, {"aa", "2"}, {"b", "3"}}, {}},
+                {Table::kCode, {{"a", "4"}}, {}}});
+  ExpectLikeModel();
+  Ingest({{Table::kAccountNodes, {{"a", std::nullopt}, {"b", "later"}}, {}}});
+  ExpectLikeModel();
+}
+
+TEST_P(StoreContract, LoadedRowsComeInOrder) {
+  const std::vector<std::vector<Row>> bad = {{{"b", "1"}, {"a", "2"}}, {{"c", "1"}, {"c", "2"}}, {{"d", std::nullopt}}};
+  const std::unique_ptr<BulkLoad> load = store_->NewBulkLoad();
+  for (const std::vector<Row>& rows : bad) {
+    EXPECT_EQ(load->Add(Table::kSlots, rows).code(), absl::StatusCode::kInvalidArgument);
+  }
+  const std::vector<Row> rows = {{"e", "1"}};
+  ASSERT_TRUE(load->Add(Table::kSlots, rows).ok());
+  EXPECT_EQ(load->Add(Table::kSlots, rows).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(StoreContract, AnUnfinishedLoadLeavesNothing) {
+  {
+    const std::unique_ptr<BulkLoad> load = store_->NewBulkLoad();
+    const std::vector<Row> rows = {{"a", "1"}};
+    ASSERT_TRUE(load->Add(Table::kSlots, rows).ok());
+  }
+  ExpectLikeModel();
+  ASSERT_TRUE(store_->NewBulkLoad()->Finish().ok());
+  ExpectLikeModel();
+}
+
 TEST_P(StoreContract, LaterRowsReplaceAndDeleteEarlierOnes) {
   Ingest({{Table::kSlots, {{"a", "1"}, {"b", "2"}, {"c", "3"}}, {}}});
   Ingest({{Table::kSlots, {{"a", std::nullopt}, {"b", "two"}, {"never", std::nullopt}}, {}}});
