@@ -6,6 +6,8 @@
 #include "absl/strings/str_format.h"
 #include "core/engine/engine_impl.h"
 #include "core/engine/history_reader.h"
+#include "core/engine/store_options.h"
+#include "core/engine/stored_state.h"
 #include "core/engine/undo_record.h"
 #include "core/hex.h"
 #include "core/trie/branch_record.h"
@@ -20,20 +22,6 @@ using storage::Table;
 constexpr size_t kBucketsPerByteOfCache = 160;
 // What an undo record takes in memory, in sizes of its row.
 constexpr size_t kMemoryOfUndoRow = 3;
-
-storage::Compression ToStorage(TableCompression compression) {
-  switch (compression) {
-    case TableCompression::kNone:
-      return storage::Compression::kNone;
-    case TableCompression::kSnappy:
-      return storage::Compression::kSnappy;
-    case TableCompression::kLz4:
-      return storage::Compression::kLz4;
-    case TableCompression::kZstd:
-      return storage::Compression::kZstd;
-  }
-  return storage::Compression::kNone;
-}
 
 }  // namespace
 
@@ -80,14 +68,12 @@ EngineImpl::~EngineImpl() {
 }
 
 absl::Status EngineImpl::Start() {
-  storage::RocksDbOptions rocks;
-  rocks.dir = lock_.db_dir();
-  rocks.block_cache_bytes = options_.block_cache_bytes;
-  rocks.compression = ToStorage(options_.compression);
+  storage::RocksDbOptions rocks = StoreOptions(options_, lock_.db_dir());
   const auto floor = std::make_shared<std::atomic<uint64_t>>(0);
   rocks.expired = [floor](std::string_view key) { return IsExpired(key, floor->load(std::memory_order_relaxed)); };
   absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);
   if (!kv.ok()) return kv.status();
+  if (absl::Status s = RefuseUnfinishedImport(**kv, lock_.dir()); !s.ok()) return s;
   store_ = std::make_shared<StateStore>(
       *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache,
       static_cast<int64_t>(options_.node_cache_bytes), floor);
@@ -163,7 +149,7 @@ absl::StatusOr<StateCounts> EngineImpl::LoadCounts(uint64_t sequence) const {
 }
 
 absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
-  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kMeta, "state");
+  absl::StatusOr<storage::Value> row = store_->kv->Get(Table::kMeta, kStateKey);
   if (!row.ok()) return row.status();
   if (row->has_value()) {
     absl::StatusOr<FlushedState> decoded = DecodeFlushedState(**row);

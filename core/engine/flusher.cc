@@ -7,6 +7,7 @@
 #include "core/byte_io.h"
 #include "core/engine/flush_batch.h"
 #include "core/engine/history_indexer.h"
+#include "core/engine/stored_state.h"
 #include "core/engine/undo_record.h"
 #include "storage/thread_name.h"
 
@@ -15,7 +16,6 @@ namespace {
 
 using storage::Table;
 
-constexpr std::string_view kStateKey = "state";
 constexpr uint8_t kHasHash = 1;
 constexpr uint8_t kHasParentHash = 2;
 constexpr uint8_t kHasGenesis = 4;
