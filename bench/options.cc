@@ -1,6 +1,7 @@
 #include "bench/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 
@@ -31,6 +32,10 @@ void AddWorkload(CLI::App& app, BenchOptions& out) {
       ->check(CLI::PositiveNumber);
   app.add_option("--preload-block", workload.preload_block, "Accounts or slots in a block of the preload")
       ->check(CLI::PositiveNumber);
+  AddWord<PreloadKind>(
+      app, "--preload", out.preload,
+      {{"blocks", PreloadKind::kBlocks}, {"import", PreloadKind::kImport}, {"both", PreloadKind::kBoth}},
+      "blocks (the default), import of a sorted snapshot, or both, one after the other");
   app.add_option("--warmup", out.warmup, "Blocks before those that count; as many more take their changes back");
   app.add_option("--reads", out.reads, "Reads in a pass; 0 for no reads");
   app.add_option("--proofs", out.proofs, "Proofs in a pass; 0 for no proofs");
@@ -86,6 +91,11 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     exit_code = app.exit(error) == 0 ? 0 : 2;
+    return std::nullopt;
+  }
+  if (out.preload != PreloadKind::kBlocks && (out.target != TargetKind::kEngine || out.reuse)) {
+    std::fputs("mptd-bench: --preload import works with --target engine and without --reuse\n", stderr);
+    exit_code = 2;
     return std::nullopt;
   }
   out.json = output == "json";

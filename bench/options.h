@@ -16,6 +16,13 @@ enum class TargetKind {
   kTcp,     // the same over TCP on the loopback
 };
 
+// How the state that the blocks go on top of is made.
+enum class PreloadKind {
+  kBlocks,
+  kImport,  // as a sorted snapshot; only in this process
+  kBoth,    // by blocks, then again by import, to compare
+};
+
 struct BenchOptions {
   WorkloadSpec workload;
   TargetKind target = TargetKind::kEngine;
@@ -23,6 +30,7 @@ struct BenchOptions {
   std::string mptd;         // the daemon's program, for kUnix, kTcp and `kill`
   std::string self;         // this program
   std::string serve_empty;  // an address: only be the server of bench/empty_server.h
+  PreloadKind preload = PreloadKind::kBlocks;
   uint64_t blocks = 300;
   uint64_t warmup = 0;
   uint64_t reads = 200'000;

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_format.h"
+#include "bench/snapshot.h"
 #include "core/hex.h"
 #include "core/keccak.h"
 
@@ -151,42 +152,88 @@ absl::Status Run::TakeOldPreload(bool& taken) {
   return absl::OkStatus();
 }
 
+absl::Status Run::PreloadBlocks() {
+  Say(absl::StrFormat("preload: %d blocks", workload_.preload_blocks()));
+  TakePeakMemory("empty_mb", "memory before the first block");
+  const uint64_t written = WrittenBytes(target_->process_id());
+  uint64_t change_bytes = 0;
+  const Stopwatch watch;
+  Latencies times;
+  for (uint64_t block = 0; block < workload_.preload_blocks(); ++block) {
+    std::vector<AccountChange> changes = workload_.Preload(block);
+    change_bytes += Workload::ChangeBytes(changes);
+    if (absl::Status status = Apply(std::move(changes), &times); !status.ok()) return status;
+  }
+  report_.Add("preload_s", "preload", "s", watch.Seconds());
+  if (absl::Status status = target_->Flush(); !status.ok()) return status;
+  report_.Add("preload_drained_s", "preload, until all is in the tables", "s", watch.Seconds());
+  report_.Add("preload_block_max_ms", "preload, slowest block", "ms", times.Percentile(1));
+  report_.Add("preload_written_ratio", "preload, bytes written a byte of change", "",
+              ToDouble(WrittenBytes(target_->process_id()) - written) / ToDouble(change_bytes));
+  report_.AddSeries("preload_ms", times.values());
+  return absl::OkStatus();
+}
+
+// The preload as a snapshot, in a new folder: sorted before the clock starts, durable when it stops.
+absl::Status Run::Import() {
+  Say("import: sorting");
+  const Snapshot snapshot(workload_);
+  const ImportedBlock block{workload_.preload_blocks(), HashOfBlock(workload_.preload_blocks()), std::nullopt,
+                            std::nullopt};
+  ResetPeakMemory(target_->process_id());
+  Say("import");
+  const double cpu = CpuSeconds(target_->process_id());
+  const Stopwatch watch;
+  const absl::StatusOr<ImportReport> imported = snapshot.Import(options_.engine, block);
+  if (!imported.ok()) return imported.status();
+  const double seconds = watch.Seconds();
+  number_ = block.number;
+  root_ = imported->block.state_root;
+  report_.Add("import_s", "import of the same as a sorted snapshot", "s", seconds);
+  report_.Add("import_accounts_per_s", "import, accounts", "/s", ToDouble(imported->accounts) / seconds);
+  report_.Add("import_slots_per_s", "import, slots", "/s", ToDouble(imported->slots) / seconds);
+  report_.Add("import_cpu_s", "import, processor time", "s", CpuSeconds(target_->process_id()) - cpu);
+  report_.Add("import_peak_mb", "import, peak memory, with the snapshot itself", "MB",
+              ToDouble(PeakMemoryBytes(target_->process_id())) / kMega);
+  report_.Add("import_floor_s", "import, its hashes alone, one core", "s", snapshot.HashFloorSeconds());
+  report_.Add("import_disk_mb", "import, disk", "MB", ToDouble(DiskBytes(options_.engine.data_dir)) / kMega);
+  ResetPeakMemory(target_->process_id());
+  return absl::OkStatus();
+}
+
 absl::Status Run::Preload() {
   std::error_code error;
-  if (!options_.reuse) std::filesystem::remove_all(options_.engine.data_dir, error);
+  const auto clear = [&] { std::filesystem::remove_all(options_.engine.data_dir, error); };
+  if (!options_.reuse) clear();
   std::filesystem::create_directories(std::filesystem::path(options_.engine.data_dir).parent_path(), error);
-  if (absl::Status status = target_->Open(); !status.ok()) return status;
-  bool taken = false;
-  if (options_.reuse) {
-    if (absl::Status status = TakeOldPreload(taken); !status.ok()) return status;
+  if (options_.preload != PreloadKind::kImport) {
+    if (absl::Status status = target_->Open(); !status.ok()) return status;
+    bool taken = false;
+    if (options_.reuse) {
+      if (absl::Status status = TakeOldPreload(taken); !status.ok()) return status;
+      if (!taken) {
+        if (absl::Status status = target_->Close(); !status.ok()) return status;
+        clear();
+        if (absl::Status status = target_->Open(); !status.ok()) return status;
+      }
+    }
     if (!taken) {
-      if (absl::Status status = target_->Close(); !status.ok()) return status;
-      std::filesystem::remove_all(options_.engine.data_dir, error);
-      if (absl::Status status = target_->Open(); !status.ok()) return status;
+      if (absl::Status status = PreloadBlocks(); !status.ok()) return status;
     }
+    TakePeakMemory("preload_peak_mb", "preload, peak memory");
   }
-  if (!taken) {
-    Say(absl::StrFormat("preload: %d blocks", workload_.preload_blocks()));
-    TakePeakMemory("empty_mb", "memory before the first block");
-    const uint64_t written = WrittenBytes(target_->process_id());
-    uint64_t change_bytes = 0;
-    const Stopwatch watch;
-    Latencies times;
-    for (uint64_t block = 0; block < workload_.preload_blocks(); ++block) {
-      std::vector<AccountChange> changes = workload_.Preload(block);
-      change_bytes += Workload::ChangeBytes(changes);
-      if (absl::Status status = Apply(std::move(changes), &times); !status.ok()) return status;
-    }
-    report_.Add("preload_s", "preload", "s", watch.Seconds());
-    if (absl::Status status = target_->Flush(); !status.ok()) return status;
-    report_.Add("preload_drained_s", "preload, until all is in the tables", "s", watch.Seconds());
-    report_.Add("preload_block_max_ms", "preload, slowest block", "ms", times.Percentile(1));
-    report_.Add("preload_written_ratio", "preload, bytes written a byte of change", "",
-                ToDouble(WrittenBytes(target_->process_id()) - written) / ToDouble(change_bytes));
-    report_.AddSeries("preload_ms", times.values());
+  const Hash by_blocks = root_;
+  if (options_.preload != PreloadKind::kBlocks) {
+    if (absl::Status status = target_->Close(); !status.ok()) return status;
+    clear();
+    if (absl::Status status = Import(); !status.ok()) return status;
+    if (absl::Status status = target_->Open(); !status.ok()) return status;
   }
-  TakePeakMemory("preload_peak_mb", "preload, peak memory");
   report_.Add("preload_root", "preload, root", ToHex(root_));
+  if (options_.preload == PreloadKind::kBoth && root_ != by_blocks) {
+    return absl::AbortedError(
+        absl::StrFormat("the import has root %s, the blocks gave %s", ToHex(root_), ToHex(by_blocks)));
+  }
   return CheckRoot(PublishedPreloadRoot(workload_.spec()), "after the preload");
 }
 

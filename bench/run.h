@@ -28,6 +28,8 @@ class Run {
   void Describe();
   absl::Status Preload();
   absl::Status TakeOldPreload(bool& taken);
+  absl::Status PreloadBlocks();
+  absl::Status Import();
   absl::Status Warmup();
   absl::Status Blocks();
   absl::Status HashFloor();

@@ -11,8 +11,6 @@ namespace {
 
 constexpr uint64_t kOneEther = 1'000'000'000'000'000'000;
 
-Address ContractAddress() { return Address::FromView(BytesView("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xc0\xff\xee\0", 20)); }
-
 // Values under keys, in the order in which the keys came first; a later value of the same key wins.
 template <typename T>
 class LastWins {
@@ -53,6 +51,8 @@ Address AddressOf(uint64_t i) {
   }
   return Address::FromView({reinterpret_cast<const char*>(bytes.data()), 20});
 }
+
+Address ContractAddress() { return Address::FromView(BytesView("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xc0\xff\xee\0", 20)); }
 
 U256 BalanceOf(uint64_t x) {
   const uint64_t low = kOneEther + x;

@@ -36,6 +36,8 @@ struct WorkloadSpec {
 Address AddressOf(uint64_t i);
 // 10^18 + x.
 U256 BalanceOf(uint64_t x);
+// The one contract of Profile::kOneContract.
+Address ContractAddress();
 // The slot's number as a key, as Solidity numbers them.
 Hash SlotKey(uint64_t i);
 
