@@ -40,6 +40,9 @@ void JudgeState(Notes& notes, const absl::StatusOr<std::optional<StoredState>>& 
                 const std::optional<Hash>& genesis) {
   if (!state.ok()) {
     notes.Measured(Text(state.status()));
+    if (absl::IsFailedPrecondition(state.status())) {
+      return notes.Wrong(Outcome::kFailed, "remove the data folder, and run mptd import again");
+    }
     return notes.Wrong(Outcome::kFailed, absl::IsDataLoss(state.status())
                                              ? "restore a checkpoint into a new folder: the tables are damaged"
                                              : "make the tables readable for this user");

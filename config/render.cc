@@ -23,6 +23,7 @@ constexpr std::string_view kUsage = R"(mptd: holds Ethereum's state in a Merkle 
 
 Usage: mptd [--config FILE] [--KEY VALUE | --KEY=VALUE]...
        mptd check [-o json] [--config FILE] [--KEY VALUE]...  is this machine fit for these settings?
+       mptd import --number N [OPTION]... FILE                begin with the state in FILE: mptd import --help
 
 A flag wins over an environment variable (persistence.mode is MPTD_PERSISTENCE_MODE), that over the YAML file that
 --config or MPTD_CONFIG names (mode: below persistence:), and that over the default. The elements of a list are

@@ -15,6 +15,7 @@
 #include "server/check_command.h"
 #include "server/daemon.h"
 #include "server/engine_watch.h"
+#include "server/import_command.h"
 #include "server/service_manager.h"
 #include "server/startup.h"
 
@@ -86,6 +87,7 @@ int Run(int argc, char** argv) {
   // The distribution's Abseil is a debug build in this respect: it would keep a graph of all locks at every Lock().
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   if (AsksForCheck(argc, argv)) return RunCheckCommand(argc, argv, environ, MPTD_VERSION);
+  if (AsksForImport(argc, argv)) return RunImportCommand(argc, argv, environ, MPTD_VERSION);
   const absl::StatusOr<config::Loaded> loaded = config::Load(argc, argv, environ, MPTD_VERSION);
   if (!loaded.ok()) return Fail(loaded.status(), kUsage);
   if (loaded->print.has_value()) {

@@ -100,14 +100,19 @@ LogOptions ToLogOptions(const config::Settings& settings) {
   return out;
 }
 
-EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch) {
+EngineOptions ToDataOptions(const config::Settings& settings) {
   EngineOptions out;
   static_cast<EngineLimits&>(out) = ToEngineLimits(settings);
   out.data_dir = settings.server.data_dir;
+  if (settings.persistence.enable_compression) out.compression = ToEngine(settings.persistence.compression_algo);
+  return out;
+}
+
+EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch) {
+  EngineOptions out = ToDataOptions(settings);
   out.durability = ToDurability(settings.persistence.mode);
   out.batch_timeout = settings.persistence.batch_timeout_ms;
   out.batch_size = settings.persistence.batch_size;
-  if (settings.persistence.enable_compression) out.compression = ToEngine(settings.persistence.compression_algo);
   out.archive = !settings.pruning.enable_pruning;
   out.max_prune_blocks = settings.pruning.max_pruning_batch;
   out.prune_interval_blocks = settings.pruning.pruning_interval_blocks;
