@@ -207,6 +207,27 @@ TEST(OptionsTest, KillIsOnUnlessRefused) {
   EXPECT_FALSE(ParseOptions(2, arguments, exit_code)->kill);
 }
 
+// By blocks and again as a snapshot: the run itself compares the two roots, and its blocks go on from the second.
+TEST_P(RunTest, ImportsThePreload) {
+  const TempDir dir;
+  BenchOptions options;
+  options.workload = SmallSpec(GetParam());
+  options.engine.data_dir = dir.path() + "/bench";
+  options.preload = PreloadKind::kBoth;
+  options.blocks = 3;
+  options.reads = options.proofs = options.root_calls = options.beside_blocks = 0;
+  options.kill = false;
+  options.quiet = true;
+  bench::Run run(options);
+  ASSERT_EQ(run.Measure(), absl::OkStatus());
+  const nlohmann::json record = nlohmann::json::parse(run.report().Json());
+  EXPECT_EQ(record["preload_root"], ToHex(ModelRoot(options.workload, 0)));
+  EXPECT_EQ(record["root"], ToHex(ModelRoot(options.workload, 3)));
+  for (const char* key : {"preload_s", "import_s", "import_accounts_per_s", "import_floor_s"}) {
+    EXPECT_GT(record[key].get<double>(), 0) << key;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Profiles, RunTest,
                          ::testing::Values(Profile::kAccounts, Profile::kOneContract, Profile::kManyContracts));
 

@@ -182,7 +182,7 @@ absl::Status AddAll(GethDump& dump, const cli::InputFile& input, StateImport& im
 }
 
 // What was read until a broken end of the file may be less than its lines say.
-absl::Status OrReadError(absl::Status status, const cli::InputFile& input) {
+absl::Status OrReadError(const absl::Status& status, const cli::InputFile& input) {
   return input.read_status().ok() ? status : input.read_status();
 }
 

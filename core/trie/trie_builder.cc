@@ -61,7 +61,7 @@ void TrieBuilder::AttachLeaf() {
   const size_t size = encoded_.size() - begin;
   if (size >= Hash::kSize) return HashLater(begin, ref);
   AddChild(node.branch.shape, &BranchShape::embedded, nibble);
-  std::memcpy(ref, encoded_.data() + begin, size);
+  encoded_.copy(reinterpret_cast<char*>(ref), size, begin);
   encoded_.resize(begin);
 }
 
@@ -107,7 +107,7 @@ void TrieBuilder::Close(size_t parent_depth) {
   const size_t size = encoded_.size() - begin;
   if (size >= Hash::kSize) return HashLater(begin, ref);
   AddChild(parent.branch.shape, &BranchShape::embedded, nibble);
-  std::memcpy(ref, encoded_.data() + begin, size);
+  encoded_.copy(reinterpret_cast<char*>(ref), size, begin);
   encoded_.resize(begin);
 }
 
