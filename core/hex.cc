@@ -1,6 +1,7 @@
 #include "core/hex.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
@@ -10,14 +11,22 @@ namespace mptd {
 namespace {
 
 constexpr char kDigits[] = "0123456789abcdef";
+// That fit 64 bits, in decimal.
+constexpr size_t kHeadDigits = 19;
 
-// The digit's value, or -1.
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+// By character: the digit's value, or -1.
+constexpr std::array<int8_t, 256> kValues = [] {
+  std::array<int8_t, 256> values{};
+  values.fill(-1);
+  for (int i = 0; i < 16; ++i) {
+    const char digit = kDigits[i];
+    values[static_cast<uint8_t>(digit)] = static_cast<int8_t>(i);
+    if (i >= 10) values[static_cast<uint8_t>(digit - 'a' + 'A')] = static_cast<int8_t>(i);
+  }
+  return values;
+}();
+
+int HexDigit(char c) { return kValues[static_cast<uint8_t>(c)]; }
 
 bool HasPrefix(std::string_view text) { return text.starts_with("0x"); }
 
@@ -106,8 +115,14 @@ absl::StatusOr<U256> ParseQuantity(std::string_view text) {
   if (text.empty() || text == "0x") return absl::InvalidArgumentError("a number without digits");
   if (HasPrefix(text)) return ParseHexQuantity(text);
   U256 out;
+  uint64_t head = 0;  // of the first digits, as many as surely fit
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] < '0' || text[i] > '9') return WrongCharacter(text, i, "decimal");
+    if (i < kHeadDigits) {
+      head = head * 10 + static_cast<uint64_t>(text[i] - '0');
+      if (i + 1 == std::min(text.size(), kHeadDigits)) out = U256::FromUint64(head);
+      continue;
+    }
     if (!PushDecimal(out, static_cast<uint32_t>(text[i] - '0'))) {
       return absl::InvalidArgumentError("the number does not fit 256 bits");
     }

@@ -67,6 +67,10 @@ TEST(HexTest, ParsedQuantities) {
   EXPECT_EQ(ParseQuantity("0x04d2").value(), U256::FromUint64(1234));
   EXPECT_EQ(ParseQuantity("0x4D2").value(), U256::FromUint64(1234));
   EXPECT_EQ(ParseQuantity("1234").value(), U256::FromUint64(1234));
+  // About as many digits as fit 64 bits.
+  EXPECT_EQ(ParseQuantity("9999999999999999999").value(), U256::FromUint64(9999999999999999999u));
+  EXPECT_EQ(ParseQuantity("18446744073709551615").value(), U256::FromUint64(UINT64_MAX));
+  EXPECT_EQ(ParseQuantity("18446744073709551616").value(), ParseQuantity("0x10000000000000000").value());
   EXPECT_EQ(ParseQuantity("0001234").value(), U256::FromUint64(1234));
   EXPECT_EQ(ParseQuantity(kMaxHex).value(), U256::FromPadded(Bytes(32, '\xff')));
   EXPECT_EQ(ParseQuantity(kMaxDecimal).value(), U256::FromPadded(Bytes(32, '\xff')));
