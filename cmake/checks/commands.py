@@ -13,8 +13,8 @@ import sys
 
 # Of Debian's, or built here. What is not among them is perhaps a slip.
 PROGRAMS = set('''
-    apt cat cd cmake coredumpctl cp cpack ctest curl df docker du free git grep grpcurl install journalctl kill ls mptd-bench mv
-    pidof pgrep promtool prometheus python3 rm sed sort ss sudo systemctl systemd-analyze tail time timeout top wc
+    apt cat cd cmake coredumpctl cp cpack ctest curl df docker du free geth git grep grpcurl gzip install journalctl kill ls mptd-bench mv
+    pidof pgrep promtool prometheus python3 rm sed sort ss sudo systemctl systemd-analyze tail time timeout top wc zcat
 '''.split())
 HTTP_PATHS = {'/metrics', '/livez', '/readyz'}
 PREFIXES = ('time', 'sudo', 'timeout', 'env')  # what another command may follow
@@ -86,12 +86,12 @@ def check_mptd(path, words):
     here = program(path)
     rest = list(words)
     flags = set(here.flags) | {'--print-config', '-h'}
-    if rest and rest[0] == 'check':
-        flags |= set(program(path, 'check').flags)
+    if rest and rest[0] in ('check', 'import'):
+        flags |= set(program(path, rest[0]).flags)
         rest.pop(0)
     for word in rest:
         flag = word.partition('=')[0]
-        if flag.startswith('-') and flag not in flags and not PLACEHOLDER.match(flag.lstrip('-')):
+        if flag.startswith('-') and flag != '-' and flag not in flags and not PLACEHOLDER.match(flag.lstrip('-')):
             return f'mptd has no flag {flag}'
     return None
 

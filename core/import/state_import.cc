@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "core/account.h"
 #include "core/engine/flusher.h"
+#include "core/engine/state_counts.h"
 #include "core/engine/store_options.h"
 #include "core/engine/stored_state.h"
 #include "core/engine/undo_record.h"
@@ -74,6 +75,7 @@ class StateImportImpl final : public StateImport {
   PieceWriter writer_;
   RowCollector accounts_;
   RowCollector slots_;
+  uint64_t extensions_ = 0;
   RowCollector account_nodes_;
   RowCollector slot_nodes_;
   CodeRows code_;
@@ -121,6 +123,7 @@ void StateImportImpl::OnBranch(RowCollector& rows, const Hash* account, const Ni
   path.AppendRowKey(rows.bytes());
   rows.EndKey();
   AppendBranchRecord(rows.bytes(), branch);
+  if (!branch.extension.empty()) ++extensions_;
   failed_.Update(rows.EndRow());
 }
 
@@ -208,6 +211,9 @@ absl::Status StateImportImpl::MakeHead(const ImportedBlock& block) {
   state.oldest = block.number;
   if (block.number == 0) state.genesis_root = report_.block.state_root;
   const Bytes state_row = EncodeFlushedState(state);
+  const Bytes counts_row = EncodeCounts(
+      kSequence,
+      {.accounts = report_.accounts, .slots = report_.slots, .branches = report_.branches, .extensions = extensions_});
   UndoRecord undo;
   undo.header = {kSequence, report_.block, kEmptyRoot, {}};
   const Bytes undo_row = EncodeUndo(undo);
@@ -218,8 +224,9 @@ absl::Status StateImportImpl::MakeHead(const ImportedBlock& block) {
     if (!late.empty()) batches.push_back({nodes->table(), std::move(late), {}});
   }
   batches.push_back({Table::kHistory, {{number, undo_row}}, {}});
-  static_assert(kUnfinishedKey < kStateKey);
-  batches.push_back({Table::kMeta, {{kUnfinishedKey, std::nullopt}, {kStateKey, state_row}}, {}});
+  static_assert(kCountsKey < kUnfinishedKey && kUnfinishedKey < kStateKey);
+  batches.push_back(
+      {Table::kMeta, {{kCountsKey, counts_row}, {kUnfinishedKey, std::nullopt}, {kStateKey, state_row}}, {}});
   return tables_->Ingest(batches);
 }
 
