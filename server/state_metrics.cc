@@ -171,7 +171,7 @@ pb::GetMetricsResponse StateMetrics::Collect(const EngineStatus& status, const E
   persistence.set_persistence_throughput(Rate(recent.flushed_rows, length));
   persistence.set_persistence_failures(watch_.flush_failures());
   persistence.set_total_persisted_nodes(totals.flushed_rows);
-  persistence.set_disk_usage_bytes(status.disk_bytes + status.change_log_bytes);
+  persistence.set_disk_usage_bytes(status.disk_bytes);
 
   FillHealth(status, *out.mutable_health());
   return out;

@@ -90,7 +90,7 @@ struct EngineStatus {
   std::string read_only_reason;
   uint64_t queue_blocks = 0;
   uint64_t queue_bytes = 0;
-  uint64_t disk_bytes = 0;
+  uint64_t disk_bytes = 0;  // of the tables and the change log
   uint64_t node_cache_bytes = 0;
   uint64_t row_cache_bytes = 0;
   uint64_t history_bytes = 0;

@@ -259,6 +259,7 @@ EngineStatus EngineImpl::Status() const {
   status.row_cache_bytes = store_->rows.bytes();
   status.history_bytes = store_->nodes.bytes();
   status.change_log_bytes = log_->disk_bytes();
+  status.disk_bytes += status.change_log_bytes;
   status.format_version = storage::kFormatVersion;
   status.writer_turns = writer_turns_.load(std::memory_order_relaxed);
   return status;
