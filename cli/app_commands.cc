@@ -245,8 +245,15 @@ void AddAdminCommands(CommandLine& line) {
   command->add_option("--module", level->module, "Only this module")->type_name("NAME");
   Runs(line, command, level, RunLogLevel);
 
-  Runs(line, Add(line, "config", "Show the daemon's configuration and where each value comes from", "config"),
+  Runs(line,
+       Add(line, "config", "Show the daemon's configuration, where each value comes from, and what a reload can change",
+           "config\nconfig -o json"),
        RunConfig);
+  Runs(line,
+       Add(line, "reload-config",
+           "Have the daemon read its settings anew; say what changed and what waits for a restart",
+           "reload-config\nreload-config -o json"),
+       RunReloadConfig);
   Runs(line, Add(line, "version", "Print the version of mptctl", "version"), RunVersion);
 }
 

@@ -97,6 +97,7 @@ ExitCode RunPrune(Session& session, const PruneArgs& args);
 ExitCode RunCheck(Session& session);
 ExitCode RunLogLevel(Session& session, const LogLevelArgs& args);
 ExitCode RunConfig(Session& session);
+ExitCode RunReloadConfig(Session& session);
 ExitCode RunHealth(Session& session, const HealthArgs& args);
 ExitCode RunVersion(Session& session);
 // commands_metrics.cc

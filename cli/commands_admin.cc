@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
@@ -24,6 +28,42 @@ Json CheckJson(const v1::VerifyResponse& result) {
           {"slots_checked", result.slots_checked()},
           {"nodes_checked", result.nodes_checked()},
           {"difference", result.difference()}};
+}
+
+struct ReloadedKeys {
+  std::vector<std::string> changed;
+  std::vector<std::string> restart_needed;
+  std::vector<std::string> unchanged;
+};
+
+ReloadedKeys SortKeys(const v1::ReloadConfigResponse& reloaded, const v1::GetConfigResponse& config) {
+  ReloadedKeys out{{reloaded.changed().begin(), reloaded.changed().end()},
+                   {reloaded.restart_needed().begin(), reloaded.restart_needed().end()},
+                   {}};
+  for (const v1::ConfigEntry& entry : config.entries()) {
+    const bool named =
+        std::ranges::count(out.changed, entry.key()) + std::ranges::count(out.restart_needed, entry.key()) > 0;
+    if (!named) out.unchanged.push_back(entry.key());
+  }
+  return out;
+}
+
+// The keys that are not as before, and how many are.
+std::string ReloadText(const ReloadedKeys& keys, const v1::GetConfigResponse& config) {
+  const auto value = [&](const std::string& key) {
+    const auto found = std::ranges::find(config.entries(), key, &v1::ConfigEntry::key);
+    return found == config.entries().end() ? "-" : found->value();
+  };
+  std::string out;
+  if (keys.changed.size() + keys.restart_needed.size() > 0) {
+    Table table({{"KEY"}, {"IN EFFECT"}, {"NEW VALUE"}});
+    for (const std::string& key : keys.changed) table.Add({key, value(key), "taken"});
+    for (const std::string& key : keys.restart_needed) table.Add({key, value(key), "waits for a restart"});
+    out = table.Render();
+  }
+  const size_t rest = keys.unchanged.size();
+  if (out.empty()) return absl::StrCat(CountText(rest), " settings, all as before\n");
+  return absl::StrCat(out, CountText(rest), rest == 1 ? " other setting is" : " other settings are", " as before\n");
 }
 
 }  // namespace
@@ -115,14 +155,38 @@ ExitCode RunConfig(Session& session) {
   if (session.json()) {
     Json entries = Json::array();
     for (const v1::ConfigEntry& entry : response.entries()) {
-      entries.push_back({{"key", entry.key()}, {"value", entry.value()}, {"source", entry.source()}});
+      entries.push_back({{"key", entry.key()},
+                         {"value", entry.value()},
+                         {"source", entry.source()},
+                         {"where", entry.where()},
+                         {"runtime", entry.runtime()}});
     }
     session.PrintJson(entries);
     return ExitCode::kOk;
   }
-  Table table({{"KEY"}, {"VALUE"}, {"SOURCE"}});
-  for (const v1::ConfigEntry& entry : response.entries()) table.Add({entry.key(), entry.value(), entry.source()});
+  Table table({{"KEY"}, {"VALUE"}, {"SOURCE"}, {"WHERE"}, {"CHANGES BY"}});
+  for (const v1::ConfigEntry& entry : response.entries()) {
+    table.Add({entry.key(), entry.value(), entry.source(), entry.where().empty() ? "-" : entry.where(),
+               entry.runtime() ? "reload" : "restart"});
+  }
   session.terminal().Print(table.Render());
+  return ExitCode::kOk;
+}
+
+ExitCode RunReloadConfig(Session& session) {
+  v1::ReloadConfigResponse reloaded;
+  grpc::Status status = session.client().Call(&Admin::ReloadConfig, v1::ReloadConfigRequest(), &reloaded);
+  if (!status.ok()) return session.Refused(status);
+  v1::GetConfigResponse config;  // what is in effect now
+  status = session.client().Call(&Admin::GetConfig, v1::GetConfigRequest(), &config);
+  if (!status.ok()) return session.Refused(status);
+  const ReloadedKeys keys = SortKeys(reloaded, config);
+  if (session.json()) {
+    session.PrintJson(
+        {{"changed", keys.changed}, {"restart_needed", keys.restart_needed}, {"unchanged", keys.unchanged}});
+  } else {
+    session.terminal().Print(ReloadText(keys, config));
+  }
   return ExitCode::kOk;
 }
 

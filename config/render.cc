@@ -63,11 +63,11 @@ Every setting is given in one of five ways. The first that has it wins:
   ignored.
 
 `mptd --check-config` says whether the configuration is valid (exit code 0, else 1), `mptd --print-config` prints every
-value and where it comes from (`--print-config=json` for programs; `AdminService.GetConfig` asks a running daemon), `mptd --help` lists
+value and where it comes from (`--print-config=json` for programs; `mptctl config` asks a running daemon), `mptd --help` lists
 the settings. `mptd --print-config-schema` prints a JSON schema of the file, for editors and checks before a roll-out.
 
 All settings take effect when the daemon starts; those marked so can also be changed while it runs: change the file, then
-send SIGHUP or call `AdminService.ReloadConfig`. The answer and the log (`config_reloaded`) name what took
+send SIGHUP, or run `mptctl reload-config` (`AdminService.ReloadConfig`). The answer and the log (`config_reloaded`) name what took
 effect and what waits for a restart. A file with an error changes nothing; the error is in the answer and the log
 (`config_refused`). Flags and variables are those that the daemon was started with, and still win.
 )";

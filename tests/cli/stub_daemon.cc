@@ -295,10 +295,24 @@ grpc::Status StubAdmin::SetLogLevel(Context*, const v1::SetLogLevelRequest* requ
 
 grpc::Status StubAdmin::GetConfig(Context*, const v1::GetConfigRequest*, v1::GetConfigResponse* response) {
   const std::lock_guard lock(state_.mutex);
-  v1::ConfigEntry& entry = *response->add_entries();
-  entry.set_key("persistence.mode");
-  entry.set_value("batched");
-  entry.set_source("flag");
+  const auto add = [&](const char* key, const char* value, const char* source, const char* where, bool runtime) {
+    v1::ConfigEntry& entry = *response->add_entries();
+    entry.set_key(key);
+    entry.set_value(value);
+    entry.set_source(source);
+    entry.set_where(where);
+    entry.set_runtime(runtime);
+  };
+  add("persistence.mode", "batched", "flag", "--persistence.mode", false);
+  add("logging.level", "debug", "file", "mptd.yaml:3:10", true);
+  add("pruning.keep_recent_states", "128", "default", "", true);
+  return grpc::Status::OK;
+}
+
+grpc::Status StubAdmin::ReloadConfig(Context*, const v1::ReloadConfigRequest*, v1::ReloadConfigResponse* response) {
+  const std::lock_guard lock(state_.mutex);
+  if (!settings_problems.empty()) return {grpc::StatusCode::INVALID_ARGUMENT, settings_problems};
+  *response = reloaded;
   return grpc::Status::OK;
 }
 

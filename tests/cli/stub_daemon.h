@@ -71,6 +71,8 @@ class StubAdmin final : public v1::AdminService::Service {
 
   bool has_blocks = true;
   bool whole = true;  // what Verify finds
+  v1::ReloadConfigResponse reloaded;
+  std::string settings_problems;  // what ReloadConfig refuses
   std::string asked;
 
   using Context = grpc::ServerContext;
@@ -81,6 +83,7 @@ class StubAdmin final : public v1::AdminService::Service {
   grpc::Status Verify(Context*, const v1::VerifyRequest*, grpc::ServerWriter<v1::VerifyResponse>*) override;
   grpc::Status SetLogLevel(Context*, const v1::SetLogLevelRequest*, v1::SetLogLevelResponse*) override;
   grpc::Status GetConfig(Context*, const v1::GetConfigRequest*, v1::GetConfigResponse*) override;
+  grpc::Status ReloadConfig(Context*, const v1::ReloadConfigRequest*, v1::ReloadConfigResponse*) override;
   grpc::Status GetMetrics(Context*, const v1::GetMetricsRequest*, v1::GetMetricsResponse*) override;
 
  private:
