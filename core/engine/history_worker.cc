@@ -9,6 +9,10 @@
 namespace mptd {
 namespace {
 
+// Without blocks, history that is not asked for any more goes at least so often: a smaller limit of memory must show
+// also while no block is let in.
+constexpr absl::Duration kIdleTurn = absl::Milliseconds(250);
+
 using storage::RowBlob;
 using storage::Table;
 using storage::VersionIndex;
@@ -105,15 +109,19 @@ void HistoryWorker::Run() {
     {
       absl::MutexLock lock(&mutex_);
       const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_ || !queue_.empty(); };
-      mutex_.Await(absl::Condition(&ready));
-      if (queue_.empty()) return;
-      published = std::move(queue_.front());
-      queue_.pop_front();
+      mutex_.AwaitWithTimeout(absl::Condition(&ready), kIdleTurn);
+      if (queue_.empty() && stopping_) return;
+      if (!queue_.empty()) {
+        published = std::move(queue_.front());
+        queue_.pop_front();
+      }
     }
-    const uint64_t sequence = published.rows->sequence;
-    flusher_.Add(Process(published));
-    published = {};
-    SetIndexed(sequence);
+    if (published.rows != nullptr) {
+      const uint64_t sequence = published.rows->sequence;
+      flusher_.Add(Process(published));
+      published = {};
+      SetIndexed(sequence);
+    }
     store_->nodes.TrimThrough(trim_.load(std::memory_order_acquire));
     store_->node_epochs.Collect();
   }

@@ -1,5 +1,6 @@
-// Readers of every kind beside a writer that applies, reorganises, rolls back, flushes and prunes. Each block's root
-// and a sample of its accounts are recorded when it is made; whatever a reader is told must be what was recorded.
+// Readers of every kind beside a writer that applies, reorganises, rolls back, flushes and prunes, while limits change.
+// Each block's root and a sample of its accounts are recorded when it is made; whatever a reader is told must be what
+// was recorded.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -69,7 +70,7 @@ std::vector<AccountChange> FixedChanges() {
 
 class Crowd {
  public:
-  explicit Crowd(EngineOptions options, uint64_t seed) : random_(seed), seed_(seed) {
+  explicit Crowd(EngineOptions options, uint64_t seed) : random_(seed), seed_(seed), limits_(options) {
     options.data_dir = dir_.path() + "/data";
     absl::StatusOr<std::unique_ptr<StateEngine>> engine = StateEngine::Open(options);
     EXPECT_TRUE(engine.ok()) << engine.status();
@@ -301,6 +302,19 @@ class Crowd {
     }
   }
 
+  // Caches between nothing and more than is needed, and a window that the writer's rollbacks fit in.
+  void ChangeLimits(BlockMaker& random) {
+    EngineLimits limits = limits_;
+    if (random.Below(3) != 0) {
+      limits.node_cache_bytes = random.Below(200'000);
+      limits.row_cache_bytes = random.Below(200'000);
+      limits.history_memory_bytes = random.Below(500'000);
+      limits.queue_bytes = 100'000 + random.Below(500'000);
+      limits.keep_blocks = 10 + random.Below(20);
+    }
+    engine_->SetLimits(limits);
+  }
+
   void Administer() {
     BlockMaker random(seed_ + 99);
     while (!stop_) {
@@ -314,6 +328,7 @@ class Crowd {
       if (random.Below(8) == 0) {
         ASSERT_TRUE(engine_->Prune(9 + random.Below(10)).ok());
       }
+      if (random.Below(4) == 0) ChangeLimits(random);
       if (random.Below(10) == 0) {
         const std::string copy = dir_.path() + "/copy";
         ASSERT_TRUE(engine_->Checkpoint(copy).ok());
@@ -332,6 +347,7 @@ class Crowd {
   TempDir dir_;
   BlockMaker random_;
   const uint64_t seed_;
+  const EngineLimits limits_;
   std::unique_ptr<StateEngine> engine_;
   std::vector<std::shared_ptr<const Recorded::Block>> chain_;  // the writer's
   uint32_t salt_ = 0;
