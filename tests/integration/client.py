@@ -7,6 +7,7 @@ import glob
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,12 @@ EMPTY_ROOT = bytes.fromhex('56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc00162
 def environment():
     """Without what the tests are given, which the daemon would take for settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith('MPTD_')}
+
+
+def with_sanitizer():
+    """Such builds take several times the memory, and have no manual pages and no completion."""
+    with open(os.path.join(BIN, '../CMakeCache.txt'), encoding='utf-8') as cache:
+        return any(re.match(r'MPTD_SANITIZER:\w+=.', line) for line in cache)
 
 
 def _make_stubs():

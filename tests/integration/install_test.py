@@ -8,15 +8,11 @@ import subprocess
 import tempfile
 import unittest
 
+from client import with_sanitizer
+
 BUILD = os.environ['MPTD_BUILD']
 SOURCE = os.environ['MPTD_SOURCE']
 TESTDATA = os.environ['MPTD_TESTDATA']
-
-
-def with_sanitizer():
-    """Such builds have no manual pages and no completion."""
-    with open(os.path.join(BUILD, 'CMakeCache.txt'), encoding='utf-8') as cache:
-        return any(re.match(r'MPTD_SANITIZER:\w+=.', line) for line in cache)
 
 
 def run(*command, **options):
