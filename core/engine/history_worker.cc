@@ -116,13 +116,16 @@ void HistoryWorker::Run() {
         queue_.pop_front();
       }
     }
+    const uint64_t trim = trim_.load(std::memory_order_acquire);
+    // Until the first block, or the first request to trim, another thread may be loading the history.
+    if (published.rows == nullptr && trim == 0) continue;
     if (published.rows != nullptr) {
       const uint64_t sequence = published.rows->sequence;
       flusher_.Add(Process(published));
       published = {};
       SetIndexed(sequence);
     }
-    store_->nodes.TrimThrough(trim_.load(std::memory_order_acquire));
+    store_->nodes.TrimThrough(trim);
     store_->node_epochs.Collect();
   }
 }
