@@ -204,7 +204,7 @@ TEST_F(AdminServiceTest, GetMetrics) {
   EXPECT_EQ(response.cache().cache_evictions(), 39u);
   EXPECT_EQ(response.cache().cache_memory_bytes(), 24u);
   EXPECT_EQ(response.persistence().pending_queue_depth(), 4u);
-  EXPECT_EQ(response.persistence().disk_usage_bytes(), 16u);
+  EXPECT_EQ(response.persistence().disk_usage_bytes(), 6u);
   EXPECT_EQ(response.health().health_level(), "Critical");
   EXPECT_GT(response.health().memory_usage_percent(), 0);
   EXPECT_GT(response.health().last_state_update(), 0u);

@@ -360,6 +360,16 @@ absl::StatusOr<VerifyReport> FakeEngine::Verify(const std::function<bool(const V
   return VerifyReport{.block = blocks_.rbegin()->second->info, .checked = done, .difference = ""};
 }
 
+void FakeEngine::SetLimits(const EngineLimits& limits) {
+  const std::lock_guard lock(limits_mutex_);
+  limits_ = limits;
+}
+
+EngineLimits FakeEngine::limits() const {
+  const std::lock_guard lock(limits_mutex_);
+  return limits_;
+}
+
 EngineStatus FakeEngine::Status() const {
   const std::unique_lock lock(mutex_);
   EngineStatus out;

@@ -38,8 +38,8 @@ class FakeEngine final : public StateEngine {
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;
-  void SetLimits(const EngineLimits& limits) override { limits_.store(std::make_shared<EngineLimits>(limits)); }
-  EngineLimits limits() const override { return *limits_.load(); }
+  void SetLimits(const EngineLimits& limits) override;
+  EngineLimits limits() const override;
 
   // Apply waits while this is held; it gives up as the real one does, at the deadline or when cancelled.
   void HoldApplies(bool hold);
@@ -67,7 +67,8 @@ class FakeEngine final : public StateEngine {
   class View_;
 
  private:
-  std::atomic<std::shared_ptr<const EngineLimits>> limits_{std::make_shared<EngineLimits>()};
+  mutable std::mutex limits_mutex_;
+  EngineLimits limits_;  // guarded by limits_mutex_
 
   absl::StatusOr<std::shared_ptr<const Block>> Find(const BlockSelector& block) const;
   absl::Status CheckExtends(const BlockChanges& block, uint64_t parent) const;
