@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "bench/daemon_settings.h"
 #include "bench/measure.h"
+#include "bench/options.h"
 #include "bench/report.h"
 #include "bench/run.h"
 #include "bench/target.h"
@@ -226,6 +228,54 @@ TEST_P(RunTest, ImportsThePreload) {
   for (const char* key : {"preload_s", "import_s", "import_accounts_per_s", "import_floor_s"}) {
     EXPECT_GT(record[key].get<double>(), 0) << key;
   }
+}
+
+std::optional<BenchOptions> Parsed(std::vector<std::string> words) {
+  words.insert(words.begin(), "mptd-bench");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  int exit_code = 0;
+  std::optional<BenchOptions> options = ParseOptions(static_cast<int>(arguments.size()), arguments.data(), exit_code);
+  EXPECT_EQ(exit_code, options ? 0 : 2);
+  return options;
+}
+
+TEST(OptionsTest, APresetDecidesWhatIsNotGiven) {
+  const auto options = Parsed({"--target", "unix", "--preset", "archival", "--queue-bytes", "1MB"});
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->engine.durability, Durability::kSync);
+  EXPECT_EQ(options->engine.compression, TableCompression::kZstd);
+  EXPECT_EQ(options->engine.queue_bytes, 1u << 20);
+  EXPECT_THAT(DaemonFlags(*options),
+              ::testing::ElementsAre("--logging.level=warn", "--data-dir=./mptd-bench-data/mptd-bench",
+                                     "--preset=archival", "--persistence.queue_bytes=1048576"));
+  EXPECT_THAT(DaemonFlags(*Parsed({"--target", "unix"})),
+              ::testing::AllOf(::testing::Contains("--persistence.mode=batched"),
+                               ::testing::Contains("--pruning.keep_recent_states=128")));
+}
+
+TEST(OptionsTest, RefusesAPresetThatNoDaemonWouldTake) {
+  EXPECT_FALSE(Parsed({"--preset", "archival"}));
+  EXPECT_FALSE(Parsed({"--target", "tcp", "--preset", "fast"}));
+  EXPECT_FALSE(Parsed({"--target", "tcp", "--preset", "low_memory", "--node-cache-bytes", "1GB"}));
+}
+
+TEST(PresetTest, TheDaemonRunsWithIt) {
+  const TempDir dir;
+  BenchOptions options = TinyRun(dir);
+  options.target = TargetKind::kUnix;
+  options.preset = "low_memory";
+  options.engine.queue_bytes = 1u << 20;
+  options.given = {"persistence.queue_bytes"};
+  options.blocks = 40;
+  ASSERT_EQ(TakePreset(options), absl::OkStatus());
+  bench::Run run(options);
+  ASSERT_EQ(run.Measure(), absl::OkStatus());
+  const nlohmann::json record = nlohmann::json::parse(run.report().Json());
+  EXPECT_EQ(record["preset"], "low_memory");
+  EXPECT_EQ(record["history_blocks"], 32);
+  EXPECT_LT(record["cache_limit_mb"], 300);
+  EXPECT_GT(record["kill_blocks"], 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Profiles, RunTest,

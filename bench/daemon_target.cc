@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "bench/child_process.h"
 #include "bench/daemon_client.h"
+#include "bench/daemon_settings.h"
 #include "bench/target.h"
 
 namespace mptd::bench {
@@ -21,18 +22,6 @@ struct PreparedBlock : Prepared {
 struct PreparedChanges : Prepared {
   v1::ComputeStateRootRequest request;
 };
-
-std::string ModeName(Durability durability) {
-  switch (durability) {
-    case Durability::kSync:
-      return "sync";
-    case Durability::kBatched:
-      return "batched";
-    case Durability::kAsync:
-      return "async";
-  }
-  return "";
-}
 
 class DaemonTarget : public Target {
  public:
@@ -64,8 +53,8 @@ class DaemonTarget : public Target {
   absl::StatusOr<Head> GetHead() override {
     const absl::StatusOr<v1::GetStatusResponse> status = client_->GetStatus();
     if (!status.ok()) return status.status();
-    Head head{status->has_blocks(), status->head().number(), kEmptyRoot, status->flushed_number(),
-              status->queue_bytes()};
+    Head head{status->has_blocks(),     status->head().number(), kEmptyRoot,
+              status->flushed_number(), status->queue_bytes(),   status->oldest_served_number()};
     if (status->head().state_root().size() == Hash::kSize) head.root = Hash::FromView(status->head().state_root());
     return head;
   }
@@ -103,23 +92,8 @@ class DaemonTarget : public Target {
 };
 
 std::vector<std::string> DaemonTarget::Words(const std::string& address) const {
-  const EngineOptions& engine = options_.engine;
-  std::vector<std::string> words = {
-      options_.mptd,          "--listen=" + address,           "--http-listen=off",
-      "--logging.level=warn", "--data-dir=" + engine.data_dir, "--persistence.mode=" + ModeName(engine.durability)};
-  const std::pair<std::string_view, uint64_t> numbers[] = {
-      {"persistence.flush_blocks", engine.flush_blocks},
-      {"persistence.queue_bytes", engine.queue_bytes},
-      {"cache.node_cache_bytes", engine.node_cache_bytes},
-      {"cache.row_cache_bytes", engine.row_cache_bytes},
-      {"cache.block_cache_bytes", engine.block_cache_bytes},
-      {"cache.history_memory_bytes", engine.history_memory_bytes},
-      {"pruning.keep_recent_states", engine.keep_blocks},
-      {"performance.worker_threads", static_cast<uint64_t>(engine.worker_threads)},
-  };
-  words.push_back(
-      absl::StrFormat("--persistence.flush_interval=%dms", absl::ToInt64Milliseconds(engine.flush_interval)));
-  for (const auto& [name, value] : numbers) words.push_back(absl::StrFormat("--%s=%d", name, value));
+  std::vector<std::string> words = DaemonFlags(options_);
+  words.insert(words.begin(), {options_.mptd, "--listen=" + address, "--http-listen=off"});
   return words;
 }
 

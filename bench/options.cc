@@ -4,14 +4,18 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <utility>
+#include <vector>
+
+#include "bench/daemon_settings.h"
 
 namespace mptd::bench {
 namespace {
 
 template <typename T>
-void AddWord(CLI::App& app, const std::string& name, T& value, const std::map<std::string, T>& words,
-             const std::string& help) {
-  app.add_option(name, value, help)->transform(CLI::CheckedTransformer(words).description(""))->default_str("");
+CLI::Option* AddWord(CLI::App& app, const std::string& name, T& value, const std::map<std::string, T>& words,
+                     const std::string& help) {
+  return app.add_option(name, value, help)->transform(CLI::CheckedTransformer(words).description(""))->default_str("");
 }
 
 void AddWorkload(CLI::App& app, BenchOptions& out) {
@@ -43,23 +47,42 @@ void AddWorkload(CLI::App& app, BenchOptions& out) {
   app.add_option("--beside-blocks", out.beside_blocks, "Blocks that are applied beside a reader; 0 for none");
 }
 
-void AddEngine(CLI::App& app, EngineOptions& engine) {
-  AddWord<Durability>(app, "--durability", engine.durability,
-                      {{"sync", Durability::kSync}, {"batched", Durability::kBatched}, {"async", Durability::kAsync}},
-                      "sync, batched (the default) or async");
-  app.add_option("--node-cache-bytes", engine.node_cache_bytes, "Memory for trie nodes")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--row-cache-bytes", engine.row_cache_bytes, "Memory for accounts and slots")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--block-cache-bytes", engine.block_cache_bytes, "Memory for RocksDB's blocks")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--history-memory-bytes", engine.history_memory_bytes, "Memory for undo records")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--queue-bytes", engine.queue_bytes, "Memory for blocks that are not in the tables yet")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option("--flush-blocks", engine.flush_blocks, "Blocks between two flushes");
-  app.add_option("--keep-blocks", engine.keep_blocks, "Blocks served behind the head");
-  app.add_option("--worker-threads", engine.worker_threads, "Threads for one block; 0 for one a core");
+// Options that are settings of a daemon, with their keys.
+using DaemonKeys = std::vector<std::pair<const CLI::Option*, std::string>>;
+
+DaemonKeys AddEngine(CLI::App& app, EngineOptions& engine) {
+  DaemonKeys keys;
+  keys.emplace_back(AddWord<Durability>(
+                        app, "--durability", engine.durability,
+                        {{"sync", Durability::kSync}, {"batched", Durability::kBatched}, {"async", Durability::kAsync}},
+                        "sync, batched (the default) or async"),
+                    "persistence.mode");
+  const auto add_bytes = [&](const std::string& name, uint64_t& bytes, const std::string& help,
+                             const std::string& key) {
+    keys.emplace_back(app.add_option(name, bytes, help)->transform(CLI::AsSizeValue(false)), key);
+  };
+  add_bytes("--node-cache-bytes", engine.node_cache_bytes, "Memory for trie nodes", "cache.node_cache_bytes");
+  add_bytes("--row-cache-bytes", engine.row_cache_bytes, "Memory for accounts and slots", "cache.row_cache_bytes");
+  add_bytes("--block-cache-bytes", engine.block_cache_bytes, "Memory for RocksDB's blocks", "cache.block_cache_bytes");
+  add_bytes("--history-memory-bytes", engine.history_memory_bytes, "Memory for undo records",
+            "cache.history_memory_bytes");
+  add_bytes("--queue-bytes", engine.queue_bytes, "Memory for blocks that are not in the tables yet",
+            "persistence.queue_bytes");
+  keys.emplace_back(app.add_option("--flush-blocks", engine.flush_blocks, "Blocks between two flushes"),
+                    "persistence.flush_blocks");
+  keys.emplace_back(app.add_option("--keep-blocks", engine.keep_blocks, "Blocks served behind the head"),
+                    "pruning.keep_recent_states");
+  keys.emplace_back(
+      app.add_option("--worker-threads", engine.worker_threads, "Threads for one block; 0 for one a core"),
+      "performance.worker_threads");
+  return keys;
+}
+
+// Empty when the daemon will take the preset, otherwise what is wrong.
+std::string CheckPreset(BenchOptions& options) {
+  if (options.preset.empty()) return "";
+  if (options.target == TargetKind::kEngine) return "--preset is of a daemon: add --target unix or --target tcp";
+  return std::string(TakePreset(options).message());
 }
 
 }  // namespace
@@ -69,7 +92,7 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
   CLI::App app("Measures mptd on the workload of bench/peers/README.md.", "mptd-bench");
   app.option_defaults()->always_capture_default();
   AddWorkload(app, out);
-  AddEngine(app, out.engine);
+  const DaemonKeys keys = AddEngine(app, out.engine);
   std::string data_dir = "./mptd-bench-data";
   std::string output = "table";
   app.add_option("--data-dir", data_dir, "A folder for the data, which are put into mptd-bench inside of it");
@@ -78,6 +101,8 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
                       "engine (in this process, the default), or a daemon over unix or tcp");
   out.self = std::filesystem::read_symlink("/proc/self/exe").string();
   out.mptd = std::filesystem::path(out.self).replace_filename("mptd").string();
+  app.add_option("--preset", out.preset,
+                 "A preset of the daemon; the options above win over it, their defaults do not");
   app.add_option("--mptd", out.mptd, "The daemon's program");
   app.add_flag("!--no-kill", out.kill, "Do not kill a daemon whose queue is full, to measure the restart after it");
   app.add_flag("--settle", out.settle, "Close and open again after the preload, as the peers do");
@@ -100,6 +125,14 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
   }
   out.json = output == "json";
   out.engine.data_dir = data_dir + "/mptd-bench";
+  for (const auto& [option, key] : keys) {
+    if (option->count() > 0) out.given.insert(key);
+  }
+  if (const std::string wrong = CheckPreset(out); !wrong.empty()) {
+    std::fprintf(stderr, "mptd-bench: %s\n", wrong.c_str());
+    exit_code = 2;
+    return std::nullopt;
+  }
   return out;
 }
 

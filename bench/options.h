@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "bench/workload.h"
@@ -26,7 +28,10 @@ enum class PreloadKind {
 struct BenchOptions {
   WorkloadSpec workload;
   TargetKind target = TargetKind::kEngine;
-  EngineOptions engine;     // `data_dir` is a folder of the run's own inside the one that was given
+  EngineOptions engine;  // `data_dir` is a folder of the run's own inside the one that was given
+  std::string preset;    // of the daemon's settings; empty for none
+  // The daemon's keys that were asked for. What they are, and all others without a preset, `engine` says.
+  std::set<std::string, std::less<>> given;
   std::string mptd;         // the daemon's program, for kUnix, kTcp and `kill`
   std::string self;         // this program
   std::string serve_empty;  // an address: only be the server of bench/empty_server.h

@@ -69,6 +69,7 @@ void Run::Describe() {
   report_.Add("workload", "workload",
               absl::StrFormat("%s, %d blocks of %d updates", what, options_.blocks, workload_.updates_per_block()));
   report_.Add("target", "target", kTargets[static_cast<size_t>(options_.target)]);
+  if (!options_.preset.empty()) report_.Add("preset", "preset", options_.preset);
   report_.Add("durability", "durability", kModes[static_cast<size_t>(options_.engine.durability)]);
   const EngineOptions& engine = options_.engine;
   report_.Add("cache_limit_mb", "limit of all caches", "MB",
@@ -272,6 +273,8 @@ absl::Status Run::Blocks() {
   const double applied_s = watch.Seconds();
   if (absl::Status status = target_->Flush(); !status.ok()) return status;
   const double drained_s = watch.Seconds();
+  const absl::StatusOr<Head> head = target_->GetHead();
+  if (!head.ok()) return head.status();
   const double updates = ToDouble(options_.blocks * workload_.updates_per_block());
   report_.Add("block_p50_ms", "a block, p50", "ms", times.Percentile(0.5));
   report_.Add("block_p90_ms", "a block, p90", "ms", times.Percentile(0.9));
@@ -284,6 +287,7 @@ absl::Status Run::Blocks() {
   report_.Add("blocks_written_ratio", "bytes written a byte of change", "",
               ToDouble(WrittenBytes(target_->process_id()) - written) / ToDouble(change_bytes));
   report_.Add("nodes_per_block", "nodes hashed a block", "", ToDouble(nodes) / ToDouble(options_.blocks));
+  report_.Add("history_blocks", "blocks served behind the head", "", ToDouble(head->number - head->oldest_number));
   report_.AddSeries("block_ms", times.values());
   TakePeakMemory("blocks_peak_mb", "blocks, peak memory");
   report_.Add("root", "root", ToHex(root_));

@@ -7,6 +7,20 @@
 namespace mptd::bench {
 namespace {
 
+storage::Compression ToStorage(TableCompression compression) {
+  switch (compression) {
+    case TableCompression::kNone:
+      return storage::Compression::kNone;
+    case TableCompression::kSnappy:
+      return storage::Compression::kSnappy;
+    case TableCompression::kLz4:
+      return storage::Compression::kLz4;
+    case TableCompression::kZstd:
+      return storage::Compression::kZstd;
+  }
+  return storage::Compression::kNone;
+}
+
 double Megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
 }  // namespace
@@ -43,11 +57,16 @@ absl::Status Run::Compact() {
     storage::RocksDbOptions options;
     options.dir = options_.engine.data_dir + "/db";
     options.create_if_missing = false;
+    options.compression = ToStorage(options_.engine.compression);
     absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> store = storage::OpenRocksDb(options);
     if (!store.ok()) return store.status();
     const Stopwatch watch;
     if (absl::Status status = (*store)->Compact(); !status.ok()) return status;
     report_.Add("compaction_s", "compaction", "s", watch.Seconds());
+    const auto bytes = (*store)->Stats().table_bytes;
+    report_.Add("disk_history_mb", "history after compaction", "MB",
+                Megabytes(bytes[static_cast<size_t>(storage::Table::kHistory)] +
+                          bytes[static_cast<size_t>(storage::Table::kHistoryIndex)]));
   }
   report_.Add("disk_compacted_mb", "disk after compaction", "MB", Megabytes(DiskBytes(options_.engine.data_dir)));
   report_.Add("disk_log_mb", "of it the change log", "MB", Megabytes(DiskBytes(options_.engine.data_dir + "/log")));

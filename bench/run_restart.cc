@@ -73,6 +73,7 @@ absl::Status Run::Kill() {
   held.engine.queue_bytes *= kRoomForMore;
   held.engine.flush_blocks = kNeverByBlocks;
   held.engine.flush_interval = kNeverByTime;
+  held.given.insert({"persistence.queue_bytes", "persistence.flush_blocks", "persistence.flush_interval"});
   target_ = MakeTarget(held);
   if (absl::Status status = FillQueue(); !status.ok()) return status;
   target_.reset();

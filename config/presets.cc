@@ -4,8 +4,8 @@ namespace mptd::config {
 namespace {
 
 constexpr PresetSetting kLowLatency[] = {
-    {"persistence.mode", "async"},       {"persistence.queue_bytes", "512MiB"}, {"cache.node_cache_bytes", "2GiB"},
-    {"cache.row_cache_bytes", "512MiB"}, {"cache.block_cache_bytes", "512MiB"},
+    {"persistence.mode", "async"},      {"persistence.flush_blocks", "1024"}, {"persistence.queue_bytes", "512MiB"},
+    {"cache.node_cache_bytes", "2GiB"}, {"cache.row_cache_bytes", "512MiB"},  {"cache.block_cache_bytes", "512MiB"},
 };
 
 constexpr PresetSetting kHighThroughput[] = {
@@ -17,6 +17,7 @@ constexpr PresetSetting kHighThroughput[] = {
     {"persistence.queue_bytes", "1GiB"},
     {"persistence.log_segment_bytes", "64MiB"},
     {"cache.node_cache_bytes", "1GiB"},
+    {"cache.row_cache_bytes", "512MiB"},
     {"performance.bulk_operation_batch_size", "5000"},
 };
 
@@ -35,13 +36,14 @@ constexpr PresetSetting kArchival[] = {
 
 constexpr Preset kPresets[] = {
     {"low_latency",
-     "For validators and whoever waits for every block: replies do not wait for the disk, and caches are large. Takes "
-     "up "
-     "to 4 GiB of memory; a crash of the machine loses the blocks since the last flush.",
+     "For validators and whoever waits for every block: replies do not wait for the disk, caches are large, and the "
+     "tables, whose writing takes processors from blocks, are written less often. Takes up to 4 GiB of memory; a crash "
+     "of the machine loses the blocks since the last flush, of some seconds.",
      kLowLatency},
     {"high_throughput",
-     "For catching up and imports: large batches, so that a row that many blocks change is written once. Takes up to 3 "
-     "GiB of memory; a crash of the machine loses up to a second of blocks, and replay takes longer.",
+     "For catching up and imports: large batches, so that a row that many blocks change is written once, and "
+     "caches for a large state. Takes up to 4 GiB of memory; a crash of the machine loses up to a second of blocks, "
+     "and replay takes longer.",
      kHighThroughput},
     {"low_memory",
      "For small machines: limits.max_memory_bytes is 512MiB, from which caches and queue follow, and a shorter history "
