@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "core/engine/engine.h"
 #include "core/genesis.h"
+#include "grpc/grpc.h"
 #include "metrics/log.h"
 #include "server/check_command.h"
 #include "server/daemon.h"
@@ -98,6 +99,9 @@ int Run(int argc, char** argv) {
   const absl::StatusOr<std::unique_ptr<Logger>> log = Logger::Open(ToLogOptions(loaded->settings));
   if (!log.ok()) return Fail(log.status(), kFailed);
   SendGrpcLogTo(log->get());
+  // Never taken back: gRPC 1.51 may need ten seconds to end its own threads once it has waited for a slow socket
+  // (grpc/grpc#41050), and the end of the process does it at once.
+  grpc_init();
 
   (*log)->Info(LogModule::kServer, "starting",
                {{"version", MPTD_VERSION}, {"data_dir", loaded->settings.server.data_dir}});
