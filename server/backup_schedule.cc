@@ -50,7 +50,7 @@ void BackupSchedule::Run() {
       while (!stopping_ && std::chrono::steady_clock::now() < due) changed_.wait_until(mutex_, due);
       if (stopping_) return;
     }
-    wait = RunOnce().ok() ? options_.interval : std::min(options_.interval, kRetry);
+    wait = UntilNext(RunOnce());
   }
 }
 
@@ -60,6 +60,12 @@ absl::Duration BackupSchedule::UntilFirst(absl::Time now) {
   if (newest == nullptr) return absl::ZeroDuration();
   Remember(*newest->manifest);
   return std::clamp(newest->manifest->created + options_.interval - now, absl::ZeroDuration(), options_.interval);
+}
+
+// The first blocks of a chain, too, must not wait a whole interval for their first checkpoint.
+absl::Duration BackupSchedule::UntilNext(const absl::Status& turn) const {
+  const bool any = last_made_seconds_.load(kRelaxed) != 0;
+  return turn.ok() && any ? options_.interval : std::min(options_.interval, kRetry);
 }
 
 absl::Status BackupSchedule::RunOnce() {

@@ -40,6 +40,8 @@ class BackupSchedule {
   absl::Status RunOnce();
   // How long after `now` the first turn is due: the interval counts from the newest checkpoint.
   absl::Duration UntilFirst(absl::Time now);
+  // How long after a turn that ended like this the next one is due.
+  absl::Duration UntilNext(const absl::Status& turn) const;
 
   void Write(MetricsWriter& writer) const;
 

@@ -52,10 +52,13 @@ TEST_F(BackupScheduleTest, OneForEveryNewHead) {
   BackupSchedule schedule(options_, engine_, maker_, *log_);
   ASSERT_TRUE(schedule.RunOnce().ok());
   EXPECT_THAT(Blocks(), ::testing::IsEmpty()) << "no blocks, no checkpoint";
+  EXPECT_LT(schedule.UntilNext(absl::OkStatus()), options_.interval) << "the first blocks may come any time";
   ApplyNext();
   ASSERT_TRUE(schedule.RunOnce().ok());
   ASSERT_TRUE(schedule.RunOnce().ok());
   EXPECT_THAT(Blocks(), ::testing::ElementsAre(1)) << "the head has not moved";
+  EXPECT_EQ(schedule.UntilNext(absl::OkStatus()), options_.interval);
+  EXPECT_LT(schedule.UntilNext(absl::UnavailableError("disk")), options_.interval);
   ApplyNext();
   ASSERT_TRUE(schedule.RunOnce().ok());
   ApplyNext();
