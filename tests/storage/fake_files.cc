@@ -58,6 +58,7 @@ absl::Status FakeFiles::Failure(Fault fault, const std::string& path) {
 void FakeFiles::OnceAfterSync(std::function<void()> call) {
   MutexLock lock(mutex_);
   after_sync_ = std::move(call);
+  after_sync_of_ = std::this_thread::get_id();
 }
 
 void FakeFiles::Change(NameChange change) {
@@ -207,7 +208,7 @@ absl::Status FakeFiles::Sync(const std::shared_ptr<Inode>& inode, uint64_t gener
     WriteBack(*inode, !fails);
     inode->dirty.clear();
     if (fails) return Failure(fault, "a file");
-    call = std::exchange(after_sync_, nullptr);
+    if (after_sync_of_ == std::this_thread::get_id()) call = std::exchange(after_sync_, nullptr);
   }
   if (call) call();
   return absl::OkStatus();

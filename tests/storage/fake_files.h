@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "storage/log_file.h"
@@ -44,7 +45,8 @@ class FakeFiles final : public LogFileSystem {
   void Arm(uint64_t at, Fault fault);
   void Heal() { Arm(0, Fault::kNone); }
   uint64_t operations() const;  // since the last Arm
-  // Called once, by the next Sync of a file, when all is written and before it returns.
+  // Called once, by the next Sync of a file on the thread that calls this, when all is written and before it returns.
+  // Other threads' syncs leave it alone.
   void OnceAfterSync(std::function<void()> call);
   // What a new process finds. Files that are still open belong to the old one and fail.
   void Restart(PowerCut cut);
@@ -98,6 +100,7 @@ class FakeFiles final : public LogFileSystem {
   Names durable_names_ ABSL_GUARDED_BY(mutex_);
   std::vector<NameChange> pending_ ABSL_GUARDED_BY(mutex_);  // in order
   std::function<void()> after_sync_ ABSL_GUARDED_BY(mutex_);
+  std::thread::id after_sync_of_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace mptd::storage
