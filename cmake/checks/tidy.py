@@ -6,8 +6,10 @@ Generated code is left out; so are tests and benchmarks, whose macros it does no
 import concurrent.futures
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 
 FOLDERS = ('storage', 'core', 'sync', 'backup', 'config', 'metrics', 'server', 'cli')
@@ -22,10 +24,20 @@ def ours(source_dir, build_dir):
             yield path
 
 
-def tidy(path, build_dir):
+def without_gcc_options(build_dir, folder):
+    """The build may be gcc's, which has options that clang refuses: writes the commands without them into `folder`."""
+    with open(os.path.join(build_dir, 'compile_commands.json'), encoding='utf-8') as file:
+        commands = json.load(file)
+    for entry in commands:
+        entry['command'] = re.sub(r' -mmem(cpy|set)-strategy=\S+', '', entry['command'])
+    with open(os.path.join(folder, 'compile_commands.json'), 'w', encoding='utf-8') as file:
+        json.dump(commands, file)
+
+
+def tidy(path, commands):
     begin = time.monotonic()
-    # The build may be gcc's: clang does not know all of its warnings. The locking annotations are only clang's.
-    done = subprocess.run(['clang-tidy', '-p', build_dir, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
+    # Nor does clang know all of gcc's warnings. The locking annotations are only clang's.
+    done = subprocess.run(['clang-tidy', '-p', commands, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
                            '--extra-arg=-Wthread-safety', path], capture_output=True, text=True, check=False)
     return path, done.returncode, done.stdout.strip(), done.stderr, time.monotonic() - begin
 
@@ -36,8 +48,9 @@ def main():
     if not files:
         sys.exit('no files found')
     failed = 0
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, code, output, errors, seconds in pool.map(lambda f: tidy(f, build_dir), files):
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        without_gcc_options(build_dir, folder)
+        for path, code, output, errors, seconds in pool.map(lambda f: tidy(f, folder), files):
             name = os.path.relpath(path, source_dir)
             if code != 0:
                 failed += 1

@@ -51,6 +51,7 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::StatusOr<LeafRow> LeafBelow(const Hash* account, const NibblePath& path, const Hash* key) const override;
   bool KeepsLoaded() const override;
   void CountLinked(size_t bytes) const override;
+  uint64_t FlushedSequence() const override { return store_->flushed_sequence.load(std::memory_order_acquire); }
   void CountLookups(uint64_t in_memory, uint64_t loaded) const override {
     store_->lookups.Count(CacheKind::kNodes, in_memory, loaded);
   }

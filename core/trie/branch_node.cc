@@ -17,17 +17,19 @@ BranchNode* BranchNode::Make(uint64_t sequence, BytesView extension, BranchShape
   return node;
 }
 
-BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence, bool closing) {
-  void* memory = ::operator new(from.bytes());
-  auto* node = new (memory) BranchNode{sequence, from.shape, from.pointers, from.extension_size, 1};
-  auto* slots = const_cast<BranchNode&>(from).slots();
-  const int count = from.pointer_count();
-  for (int i = 0; i < count; ++i) {
-    void* child = slots[i].load(std::memory_order_acquire);
-    if (closing && child == nullptr) child = CloseSlot(slots[i]);
-    new (node->slots() + i) std::atomic<void*>(Open(child));
+BranchNode* BranchNode::CopyOf(const BranchNode& from, uint64_t sequence, uint16_t pointers, bool closing) {
+  const auto count = static_cast<size_t>(std::popcount(pointers));
+  const auto children = static_cast<size_t>(from.child_count());
+  void* memory = ::operator new(sizeof(BranchNode) + 8 * count + 32 * children + from.extension_size);
+  auto* node = new (memory) BranchNode{sequence, from.shape, pointers, from.extension_size, 1};
+  auto* slot = const_cast<BranchNode&>(from).slots();
+  auto* to = node->slots();
+  for (unsigned rest = from.pointers; rest != 0; rest &= rest - 1, ++slot) {
+    void* child = slot->load(std::memory_order_acquire);
+    if (closing && child == nullptr) child = CloseSlot(*slot);
+    if ((pointers & rest & -rest) != 0) new (to++) std::atomic<void*>(Open(child));
   }
-  std::memcpy(node->refs(), from.all_refs(), 32 * static_cast<size_t>(from.child_count()) + from.extension_size);
+  std::memcpy(node->refs(), from.all_refs(), 32 * children + from.extension_size);
   return node;
 }
 

@@ -53,8 +53,9 @@ struct BranchNode {
 
   // All references and the pointers are zero at first.
   static BranchNode* Make(uint64_t sequence, BytesView extension, BranchShape shape, uint16_t pointers);
-  // The same children behind another sequence. With `closing`, the node's own places are closed as they are copied.
-  static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, bool closing);
+  // The same children behind another sequence, with those of the node's pointers that are in `pointers`. With
+  // `closing`, the node's own places are closed as they are copied.
+  static BranchNode* CopyOf(const BranchNode& node, uint64_t sequence, uint16_t pointers, bool closing);
   // As a node that was read from its row: the places of children are open.
   static BranchNode* Unlinked(BytesView extension, BranchShape shape) {
     return Make(0, extension, shape, shape.branches | shape.storage);

@@ -1,7 +1,9 @@
 // A position in a trie: up to 64 leading nibbles of a 32-byte key. A value; safe from any thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "core/nibbles.h"
 #include "core/types.h"
@@ -15,11 +17,22 @@ struct NibblePath {
 
   static NibblePath PrefixOf(const Hash& key, size_t nibbles) {
     NibblePath path;
-    path.size = static_cast<uint8_t>(nibbles);
-    const size_t whole = nibbles / 2;
-    std::memcpy(path.packed.bytes.data(), key.bytes.data(), whole);
-    if (nibbles % 2 != 0) path.packed.bytes[whole] = key.bytes[whole] & 0xf0;
+    path.SetPrefix(key, nibbles);
     return path;
+  }
+
+  void SetPrefix(const Hash& key, size_t nibbles) {
+    size = static_cast<uint8_t>(nibbles);
+    // Eight bytes at a time: every node of a change comes by here, and copies of a few bytes, as many as a variable
+    // says, would be calls.
+    for (size_t i = 0; i < 4; ++i) {
+      const size_t bits = 4 * nibbles - std::min(4 * nibbles, 64 * i);
+      const uint64_t mask = bits >= 64 ? ~uint64_t{0} : ~(~uint64_t{0} >> bits);
+      uint64_t word;
+      std::memcpy(&word, key.bytes.data() + 8 * i, 8);
+      word &= __builtin_bswap64(mask);
+      std::memcpy(packed.bytes.data() + 8 * i, &word, 8);
+    }
   }
 
   uint8_t at(size_t i) const { return NibbleAt(packed.view(), i); }

@@ -36,7 +36,11 @@ std::span<LeafOp> TakeLastGroup(std::span<LeafOp>& ops, size_t depth) {
 }  // namespace
 
 TrieUpdate::TrieUpdate(const TrieSource& source, uint64_t sequence, Purpose purpose)
-    : source_(source), sequence_(sequence), purpose_(purpose), branch_jobs_(65) {}
+    : source_(source),
+      sequence_(sequence),
+      purpose_(purpose),
+      flushed_(purpose == Purpose::kPublish ? source.FlushedSequence() : 0),
+      branch_jobs_(65) {}
 
 TrieUpdate::~TrieUpdate() {
   if (purpose_ == Purpose::kPublish) {
@@ -73,6 +77,10 @@ uint32_t TrieUpdate::AddLeaf(const LeafOp& op) {
     node = new LeafNode{*op.key, op.storage_root};
     fresh_leaves_.push_back(node);
     if (op.leaf != nullptr) replaced_leaves_.push_back(op.leaf);
+  } else if (node != nullptr && node->storage_root == nullptr && !op.has_storage && op.parent != nullptr &&
+             op.parent->sequence <= flushed_) {
+    replaced_leaves_.push_back(node);
+    node = nullptr;
   }
   leaves_.push_back({op.key, op.value, node, op.has_storage});
   return static_cast<uint32_t>(leaves_.size() - 1);
@@ -85,6 +93,18 @@ absl::StatusOr<uint32_t> TrieUpdate::FetchLeaf(const NibblePath& path, const Has
   const LeafRow& leaf = fetched_.back();
   leaves_.push_back({&leaf.key, leaf.value, node, leaf.has_storage});
   return static_cast<uint32_t>(leaves_.size() - 1);
+}
+
+void* TrieUpdate::PointerTo(Made made) const {
+  return made.is_leaf() ? static_cast<void*>(leaves_[made.index()].node) : fresh_[made.index()];
+}
+
+TrieUpdate::Child TrieUpdate::ChildOf(Made made) {
+  Child child;
+  if (made.kind() == Made::Kind::kNothing) return child;
+  child.kind = Child::Kind::kMade;
+  child.made = made;
+  return child;
 }
 
 TrieUpdate::Child TrieUpdate::CleanChild(const BranchNode* node, int nibble) const {
@@ -100,25 +120,38 @@ TrieUpdate::Child TrieUpdate::CleanChild(const BranchNode* node, int nibble) con
   return child;
 }
 
-void TrieUpdate::RecordChange(const NibblePath& path, BranchNode* before, BranchNode* after, uint16_t changed) {
-  NodeChange& change = changes_.emplace_back(NodeChange{account_, path, before, after, changed});
+uint32_t TrieUpdate::RecordChange(const Hash& along, size_t depth, BranchNode* before, BranchNode* after,
+                                  uint16_t changed) {
+  // Written in its place, see Made.
+  NodeChange& change = changes_.emplace_back();
+  change.account = account_;
+  change.path.SetPrefix(along, depth);
+  change.before = before;
+  change.after = after;
+  change.changed = changed;
   if (before != nullptr) {
     change.before_bytes = static_cast<uint16_t>(before->bytes());
     change.before_sequence = before->sequence;
   }
   if (after != nullptr) change.after_bytes = static_cast<uint16_t>(after->bytes());
+  return static_cast<uint32_t>(changes_.size() - 1);
 }
 
-void TrieUpdate::AddTarget(const Child& child, size_t depth, Target target) {
-  if (child.kind == Child::Kind::kLeaf) {
-    leaf_jobs_.push_back({child.index, static_cast<uint8_t>(depth), target});
-  } else if (child.kind == Child::Kind::kBranch) {
-    branch_jobs_[depth].push_back({child.index, target});
+void TrieUpdate::AddTarget(Made made, size_t depth, const Target& target) {
+  if (made.is_leaf()) {
+    LeafHashJob& job = leaf_jobs_.emplace_back();
+    job.leaf = made.index();
+    job.depth = static_cast<uint8_t>(depth);
+    job.target = target;
+  } else if (made.is_branch()) {
+    BranchHashJob& job = branch_jobs_[depth].emplace_back();
+    job.fresh = made.index();
+    job.target = target;
   }
 }
 
-TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along,
-                                         BranchNode* row_before) {
+TrieUpdate::Made TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along,
+                                        BranchNode* row_before) {
   BranchShape shape;
   unsigned pointers = 0;
   unsigned children = 0, branches = 0, embedded = 0, storage = 0;
@@ -134,13 +167,15 @@ TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, 
         if (kid.storage) storage |= bit;
         if (kid.is_branch || kid.storage || kid.pointer != nullptr) pointers |= bit;
         break;
-      case Child::Kind::kLeaf:
-        if (leaves_[kid.index].storage) storage |= bit;
-        if (leaves_[kid.index].storage || leaves_[kid.index].node != nullptr) pointers |= bit;
-        break;
-      case Child::Kind::kBranch:
-        branches |= bit;
-        pointers |= bit;
+      case Child::Kind::kMade:
+        if (kid.made.is_branch()) {
+          branches |= bit;
+          pointers |= bit;
+        } else {
+          const PendingLeaf& leaf = leaves_[kid.made.index()];
+          if (leaf.storage) storage |= bit;
+          if (leaf.storage || leaf.node != nullptr) pointers |= bit;
+        }
         break;
     }
     children |= bit;
@@ -160,17 +195,12 @@ TrieUpdate::Child TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, 
     if (kid.kind == Child::Kind::kClean) {
       std::memcpy(node->ref(i), kid.ref, RefSize(kid.embedded, kid.ref));
     } else {
-      AddTarget(kid, child_depth, Target{nullptr, index, i});
-      pointer = kid.kind == Child::Kind::kLeaf ? static_cast<void*>(leaves_[kid.index].node) : fresh_[kid.index];
+      AddTarget(kid.made, child_depth, Target{nullptr, index, i});
+      pointer = PointerTo(kid.made);
     }
     if (node->has_pointer(i)) node->pointer(i).store(pointer, std::memory_order_relaxed);
   }
-  RecordChange(NibblePath::PrefixOf(along, depth), row_before, node);
-  Child child;
-  child.kind = Child::Kind::kBranch;
-  child.index = index;
-  child.change = static_cast<uint32_t>(changes_.size() - 1);
-  return child;
+  return Made::Branch(index, RecordChange(along, depth, row_before, node));
 }
 
 BytesView TrieUpdate::MakeUndo(const BranchNode& before, uint16_t changed) {
@@ -186,50 +216,66 @@ BytesView TrieUpdate::MakeUndo(const BranchNode& before, uint16_t changed) {
 
 bool TrieUpdate::FitsInto(const BranchNode& node, std::span<const ChangedKid> changed) const {
   return std::all_of(changed.begin(), changed.end(), [&](const ChangedKid& kid) {
-    if (!node.has(kid.nibble)) return false;
-    if (kid.child.kind == Child::Kind::kBranch) return node.is_branch(kid.nibble);
-    return kid.child.kind == Child::Kind::kLeaf && !node.is_branch(kid.nibble) &&
-           (node.has_pointer(kid.nibble) ||
-            (leaves_[kid.child.index].node == nullptr && !leaves_[kid.child.index].storage));
+    const auto nibble = static_cast<int>(kid.nibble);
+    if (!node.has(nibble)) return false;
+    if (kid.made.is_branch()) return node.is_branch(nibble);
+    if (!kid.made.is_leaf() || node.is_branch(nibble)) return false;
+    const PendingLeaf& leaf = leaves_[kid.made.index()];
+    return node.has_pointer(nibble) || (leaf.node == nullptr && !leaf.storage);
   });
 }
 
+uint16_t TrieUpdate::NeededPointers(const BranchNode& node, std::span<const ChangedKid> changed) {
+  if (node.sequence > flushed_) return node.pointers;
+  unsigned needed = node.shape.branches | node.shape.storage;
+  unsigned mask = 0;
+  for (const auto& [nibble, made] : changed) {
+    const unsigned bit = 1u << nibble;
+    mask |= bit;
+    if (made.is_branch()) continue;
+    const PendingLeaf& leaf = leaves_[made.index()];
+    if (leaf.node != nullptr || leaf.storage) {
+      needed |= bit;
+    } else {
+      needed &= ~bit;
+    }
+  }
+  for (unsigned rest = node.pointers & ~needed & ~mask; rest != 0; rest &= rest - 1) {
+    if (LeafNode* leaf = node.child_leaf(std::countr_zero(rest))) replaced_leaves_.push_back(leaf);
+  }
+  return static_cast<uint16_t>(needed & node.pointers);
+}
+
 // What MakeBranch would make, where nearly everything stays as it is.
-TrieUpdate::Child TrieUpdate::CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth,
-                                         const Hash& along, BranchNode* row_before) {
-  BranchNode* copy = BranchNode::CopyOf(node, sequence_, purpose_ == Purpose::kPublish);
+TrieUpdate::Made TrieUpdate::CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth,
+                                        const Hash& along, BranchNode* row_before) {
+  BranchNode* copy = BranchNode::CopyOf(node, sequence_, NeededPointers(node, changed), purpose_ == Purpose::kPublish);
   const auto index = static_cast<uint32_t>(fresh_.size());
   fresh_.push_back(copy);
   const size_t child_depth = depth + node.extension_size + 1;
   unsigned mask = 0;
-  for (const auto& [nibble, child] : changed) {
+  for (const auto& [at, made] : changed) {
+    const auto nibble = static_cast<int>(at);
     const unsigned bit = 1u << nibble;
     mask |= bit;
     copy->shape.embedded = static_cast<uint16_t>(copy->shape.embedded & ~bit);
     std::memset(copy->ref(nibble), 0, 32);
-    if (child.kind == Child::Kind::kBranch) {
-      copy->pointer(nibble).store(fresh_[child.index], std::memory_order_relaxed);
-    } else {
-      const PendingLeaf& leaf = leaves_[child.index];
+    if (made.is_leaf()) {
       copy->shape.storage =
-          static_cast<uint16_t>(leaf.storage ? copy->shape.storage | bit : copy->shape.storage & ~bit);
-      if (node.has_pointer(nibble)) copy->pointer(nibble).store(leaf.node, std::memory_order_relaxed);
+          static_cast<uint16_t>(leaves_[made.index()].storage ? copy->shape.storage | bit : copy->shape.storage & ~bit);
     }
-    AddTarget(child, child_depth, Target{nullptr, index, nibble});
+    if (copy->has_pointer(nibble)) copy->pointer(nibble).store(PointerTo(made), std::memory_order_relaxed);
+    AddTarget(made, child_depth, Target{nullptr, index, nibble});
   }
-  RecordChange(NibblePath::PrefixOf(along, depth), row_before, copy, static_cast<uint16_t>(mask));
+  const uint32_t change = RecordChange(along, depth, row_before, copy, static_cast<uint16_t>(mask));
   changes_.back().undo = MakeUndo(node, static_cast<uint16_t>(mask));
-  Child child;
-  child.kind = Child::Kind::kBranch;
-  child.index = index;
-  child.change = static_cast<uint32_t>(changes_.size() - 1);
-  return child;
+  return Made::Branch(index, change);
 }
 
 // A new branch, not hashed yet, moves up: the same with a longer extension.
-TrieUpdate::Child TrieUpdate::Lengthen(const Child& child, BytesView extension, size_t depth, const Hash& along,
-                                       BranchNode* row_before) {
-  BranchNode* old = fresh_[child.index];
+TrieUpdate::Made TrieUpdate::Lengthen(Made made, BytesView extension, size_t depth, const Hash& along,
+                                      BranchNode* row_before) {
+  BranchNode* old = fresh_[made.index()];
   Bytes longer(extension);
   longer.append(old->extension());
   BranchNode* node = BranchNode::Make(sequence_, longer, old->shape, old->pointers);
@@ -240,26 +286,19 @@ TrieUpdate::Child TrieUpdate::Lengthen(const Child& child, BytesView extension, 
     }
   }
   BranchNode::Free(old);
-  fresh_[child.index] = node;
-  changes_[child.change].after = nullptr;
-  changes_[child.change].after_bytes = 0;
-  changes_[child.change].changed = 0xffff;
-  changes_[child.change].undo = {};
-  RecordChange(NibblePath::PrefixOf(along, depth), row_before, node);
-  Child moved = child;
-  moved.change = static_cast<uint32_t>(changes_.size() - 1);
-  return moved;
+  fresh_[made.index()] = node;
+  NodeChange& gone = changes_[made.change()];
+  gone.after = nullptr;
+  gone.after_bytes = 0;
+  gone.changed = 0xffff;
+  gone.undo = {};
+  return Made::Branch(made.index(), RecordChange(along, depth, row_before, node));
 }
 
 // Leaves, sorted by key, that share `depth` nibbles, into a position where there was nothing.
-TrieUpdate::Child TrieUpdate::Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth) {
-  Child child;
-  if (begin == end) return child;
-  if (end - begin == 1) {
-    child.kind = Child::Kind::kLeaf;
-    child.index = leaves[begin];
-    return child;
-  }
+TrieUpdate::Made TrieUpdate::Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth) {
+  if (begin == end) return Made();
+  if (end - begin == 1) return Made::Leaf(leaves[begin]);
   const Hash& first = *leaves_[leaves[begin]].key;
   const size_t shared = CommonNibbles(first, *leaves_[leaves[end - 1]].key);
   Bytes extension;
@@ -269,18 +308,20 @@ TrieUpdate::Child TrieUpdate::Build(std::vector<uint32_t>& leaves, size_t begin,
     const uint8_t nibble = NibbleAt(leaves_[leaves[i]].key->view(), shared);
     size_t j = i + 1;
     while (j < end && NibbleAt(leaves_[leaves[j]].key->view(), shared) == nibble) ++j;
-    kids[nibble] = Build(leaves, i, j, shared + 1);
+    kids[nibble] = ChildOf(Build(leaves, i, j, shared + 1));
     i = j;
   }
   return MakeBranch(extension, kids, depth, first, nullptr);
 }
 
-absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops) {
-  const NibblePath path = NibblePath::PrefixOf(*ops.front().key, depth);
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops) {
   if (node->has(nibble) && node->is_branch(nibble)) {
-    absl::StatusOr<BranchNode*> child = Resolve(account_, node, nibble, path);
+    absl::StatusOr<BranchNode*> child = Resolve(account_, node, nibble, *ops.front().key, depth);
     if (!child.ok()) return child.status();
     return UpdateBranch(*child, 0, depth, *ops.front().key, ops, *child);
+  }
+  if (ops.size() == 1 && ops.front().exists && !ops.front().value.empty()) {
+    return Made::Leaf(AddLeaf(ops.front()));
   }
   std::vector<uint32_t> leaves;
   leaves.reserve(ops.size() + 1);
@@ -295,6 +336,7 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateChild(const BranchNode* node
   }
   if (has_other_leaf) {
     LeafNode* handle = node->has_pointer(nibble) ? node->child_leaf(nibble) : nullptr;
+    const NibblePath path = NibblePath::PrefixOf(*ops.front().key, depth);
     absl::StatusOr<uint32_t> other = FetchLeaf(path, handle == nullptr ? nullptr : &handle->key, handle);
     if (!other.ok()) return other.status();
     const auto after = std::upper_bound(leaves.begin(), leaves.end(), *other,
@@ -304,9 +346,9 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateChild(const BranchNode* node
   return Build(leaves, 0, leaves.size(), depth);
 }
 
-absl::StatusOr<TrieUpdate::Child> TrieUpdate::SplitExtension(const BranchNode* node, size_t skip, size_t shared,
-                                                             size_t depth, const Hash& along, Ops ops,
-                                                             BranchNode* row_before) {
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::SplitExtension(const BranchNode* node, size_t skip, size_t shared,
+                                                            size_t depth, const Hash& along, Ops ops,
+                                                            BranchNode* row_before) {
   const BytesView extension = node->extension().substr(skip);
   const auto old_nibble = static_cast<uint8_t>(extension[shared]);
   NibblePath moved = NibblePath::PrefixOf(along, depth);
@@ -323,17 +365,17 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::SplitExtension(const BranchNode* n
     }
     std::vector<uint32_t> leaves;
     for (const LeafOp& op : group) leaves.push_back(AddLeaf(op));
-    kids[nibble] = Build(leaves, 0, leaves.size(), depth + shared + 1);
+    kids[nibble] = ChildOf(Build(leaves, 0, leaves.size(), depth + shared + 1));
   }
-  absl::StatusOr<Child> old =
+  absl::StatusOr<Made> old =
       UpdateBranch(node, skip + shared + 1, depth + shared + 1, moved.packed, below_old, nullptr);
   if (!old.ok()) return old.status();
-  kids[old_nibble] = *old;
+  kids[old_nibble] = ChildOf(*old);
   return Finish(nullptr, extension.substr(0, shared), kids, depth, along, row_before);
 }
 
-absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateBranch(const BranchNode* node, size_t skip, size_t depth,
-                                                           const Hash& along, Ops ops, BranchNode* row_before) {
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::UpdateBranch(const BranchNode* node, size_t skip, size_t depth,
+                                                          const Hash& along, Ops ops, BranchNode* row_before) {
   const BytesView extension = node->extension().substr(skip);
   if (!ops.empty()) {
     const size_t shared =
@@ -343,16 +385,25 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateBranch(const BranchNode* nod
   const size_t at = depth + extension.size();
   PrefetchChildren(*node, ops, at);
   // From the last to the first, and below each before itself: the changes are then in the order of rows, backwards.
-  std::array<ChangedKid, 16> changed;
-  size_t count = 0;
+  const size_t begin = changed_.size();
   while (!ops.empty()) {
     const uint8_t nibble = NibbleAt(ops.back().key->view(), at);
     const Ops group = TakeLastGroup(ops, at);
-    absl::StatusOr<Child> child = UpdateChild(node, nibble, at + 1, group);
+    absl::StatusOr<Made> child = UpdateChild(node, nibble, at + 1, group);
     if (!child.ok()) return child.status();
-    changed[count++] = {nibble, *child};
+    ChangedKid& kid = changed_.emplace_back();
+    kid.nibble = nibble;
+    kid.made = *child;
   }
-  const std::span<const ChangedKid> kids_changed(changed.data(), count);
+  absl::StatusOr<Made> updated = FinishBranch(node, skip, depth, along, row_before, begin);
+  changed_.resize(begin);
+  return updated;
+}
+
+// The children that were changed are those in changed_ from `begin` on.
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::FinishBranch(const BranchNode* node, size_t skip, size_t depth,
+                                                          const Hash& along, BranchNode* row_before, size_t begin) {
+  const std::span<const ChangedKid> kids_changed = std::span(changed_).subspan(begin);
   if (skip == 0 && row_before == node && FitsInto(*node, kids_changed)) {
     return CopyBranch(*node, kids_changed, depth, along, row_before);
   }
@@ -360,12 +411,12 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::UpdateBranch(const BranchNode* nod
   for (int i = 0; i < 16; ++i) {
     if (node->has(i)) kids[static_cast<size_t>(i)] = CleanChild(node, i);
   }
-  for (const ChangedKid& kid : kids_changed) kids[static_cast<size_t>(kid.nibble)] = kid.child;
-  return Finish(node, extension, kids, depth, along, row_before);
+  for (const ChangedKid& kid : kids_changed) kids[kid.nibble] = ChildOf(kid.made);
+  return Finish(node, node->extension().substr(skip), kids, depth, along, row_before);
 }
 
-absl::StatusOr<TrieUpdate::Child> TrieUpdate::Finish(const BranchNode* node, BytesView extension, Kids& kids,
-                                                     size_t depth, const Hash& along, BranchNode* row_before) {
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::Finish(const BranchNode* node, BytesView extension, Kids& kids,
+                                                    size_t depth, const Hash& along, BranchNode* row_before) {
   int count = 0;
   int last = 0;
   for (int i = 0; i < 16; ++i) {
@@ -375,24 +426,24 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::Finish(const BranchNode* node, Byt
   }
   if (count >= 2) return MakeBranch(extension, kids, depth, along, row_before);
   if (count == 1) return Collapse(node, extension, kids, last, depth, along, row_before);
-  if (row_before != nullptr) RecordChange(NibblePath::PrefixOf(along, depth), row_before, nullptr);
-  return Child{};
+  if (row_before != nullptr) RecordChange(along, depth, row_before, nullptr);
+  return Made();
 }
 
 // A branch with one child left gives way to that child.
-absl::StatusOr<TrieUpdate::Child> TrieUpdate::Collapse(const BranchNode* node, BytesView extension, Kids& kids,
-                                                       int nibble, size_t depth, const Hash& along,
-                                                       BranchNode* row_before) {
+absl::StatusOr<TrieUpdate::Made> TrieUpdate::Collapse(const BranchNode* node, BytesView extension, Kids& kids,
+                                                      int nibble, size_t depth, const Hash& along,
+                                                      BranchNode* row_before) {
   const Child& kid = kids[static_cast<size_t>(nibble)];
   Bytes longer(extension);
   longer.push_back(static_cast<char>(nibble));
   NibblePath path = NibblePath::PrefixOf(along, depth);
   path.Append(longer);
-  if (kid.kind == Child::Kind::kBranch) return Lengthen(kid, longer, depth, along, row_before);
+  if (kid.made.is_branch()) return Lengthen(kid.made, longer, depth, along, row_before);
   if (kid.kind == Child::Kind::kClean && kid.is_branch) {
-    absl::StatusOr<BranchNode*> below = Resolve(account_, node, nibble, path);
+    absl::StatusOr<BranchNode*> below = Resolve(account_, node, nibble, path.packed, path.size);
     if (!below.ok()) return below.status();
-    RecordChange(path, *below, nullptr);
+    RecordChange(path.packed, path.size, *below, nullptr);
     longer.append((*below)->extension());
     Kids grandkids;
     for (int i = 0; i < 16; ++i) {
@@ -400,15 +451,12 @@ absl::StatusOr<TrieUpdate::Child> TrieUpdate::Collapse(const BranchNode* node, B
     }
     return MakeBranch(longer, grandkids, depth, along, row_before);
   }
-  if (row_before != nullptr) RecordChange(NibblePath::PrefixOf(along, depth), row_before, nullptr);
-  if (kid.kind == Child::Kind::kLeaf) return kid;
+  if (row_before != nullptr) RecordChange(along, depth, row_before, nullptr);
+  if (kid.kind == Child::Kind::kMade) return kid.made;
   auto* handle = static_cast<LeafNode*>(kid.pointer);
   absl::StatusOr<uint32_t> leaf = FetchLeaf(path, handle == nullptr ? nullptr : &handle->key, handle);
   if (!leaf.ok()) return leaf.status();
-  Child child;
-  child.kind = Child::Kind::kLeaf;
-  child.index = *leaf;
-  return child;
+  return Made::Leaf(*leaf);
 }
 
 // Nobody holds the handle of a storage trie's only leaf; `first_fresh` is where this trie's new handles begin.
@@ -428,9 +476,9 @@ void TrieUpdate::DropHandle(PendingLeaf& leaf, size_t first_fresh) {
 absl::Status TrieUpdate::Apply(TrieJob& job) {
   account_ = job.account;
   const size_t first_fresh = fresh_leaves_.size();
-  Child root;
+  Made root;
   if (job.root.kind == TrieRoot::Kind::kBranch) {
-    absl::StatusOr<Child> updated = UpdateBranch(job.root.node, 0, 0, *job.ops.front().key, job.ops, job.root.node);
+    absl::StatusOr<Made> updated = UpdateBranch(job.root.node, 0, 0, *job.ops.front().key, job.ops, job.root.node);
     if (!updated.ok()) return updated.status();
     root = *updated;
   } else {
@@ -456,15 +504,15 @@ absl::Status TrieUpdate::Apply(TrieJob& job) {
   }
   job.ref.always_hash = true;
   AddTarget(root, 0, Target{&job.ref, 0, 0});
-  switch (root.kind) {
-    case Child::Kind::kBranch:
-      job.new_root = {TrieRoot::Kind::kBranch, fresh_[root.index]};
+  switch (root.kind()) {
+    case Made::Kind::kBranch:
+      job.new_root = {TrieRoot::Kind::kBranch, fresh_[root.index()]};
       break;
-    case Child::Kind::kLeaf:
-      if (account_ != nullptr) DropHandle(leaves_[root.index], first_fresh);
-      job.new_root = {TrieRoot::Kind::kLeaf, nullptr, leaves_[root.index].node};
+    case Made::Kind::kLeaf:
+      if (account_ != nullptr) DropHandle(leaves_[root.index()], first_fresh);
+      job.new_root = {TrieRoot::Kind::kLeaf, nullptr, leaves_[root.index()].node};
       break;
-    default:
+    case Made::Kind::kNothing:
       job.new_root = {};
       job.ref.ref = kEmptyRoot.bytes;
   }
@@ -478,7 +526,7 @@ absl::Status TrieUpdate::ApplyChildren(const Hash* account, BranchNode* root, st
   account_ = account;
   detached_.resize(groups.size());
   for (size_t i = groups.size(); i-- > 0;) {
-    absl::StatusOr<Child> child = UpdateChild(root, groups[i].nibble, 1, groups[i].ops);
+    absl::StatusOr<Made> child = UpdateChild(root, groups[i].nibble, 1, groups[i].ops);
     if (!child.ok()) return child.status();
     AddTarget(*child, 1, Target{&groups[i].ref, 0, 0});
     detached_[i] = *child;
@@ -488,16 +536,12 @@ absl::Status TrieUpdate::ApplyChildren(const Hash* account, BranchNode* root, st
 
 void TrieUpdate::TakeChildren(std::span<ChildGroup> groups) {
   for (size_t i = 0; i < groups.size(); ++i) {
-    const Child& child = detached_[i];
+    const Made made = detached_[i];
     ChildGroup& group = groups[i];
-    group.present = child.kind != Child::Kind::kEmpty;
-    group.is_branch = child.kind == Child::Kind::kBranch;
-    if (child.kind == Child::Kind::kBranch) {
-      group.pointer = fresh_[child.index];
-    } else if (child.kind == Child::Kind::kLeaf) {
-      group.pointer = leaves_[child.index].node;
-      group.storage = leaves_[child.index].storage;
-    }
+    group.present = made.kind() != Made::Kind::kNothing;
+    group.is_branch = made.is_branch();
+    if (group.present) group.pointer = PointerTo(made);
+    if (made.is_leaf()) group.storage = leaves_[made.index()].storage;
   }
 }
 
@@ -522,10 +566,10 @@ bool TrieUpdate::Combine(TrieJob& job, std::span<const ChildGroup> groups) {
     return false;
   }
   account_ = job.account;
-  const Child made = MakeBranch({}, kids, 0, *job.ops.front().key, root);
+  const Made made = MakeBranch({}, kids, 0, *job.ops.front().key, root);
   job.ref.always_hash = true;
   AddTarget(made, 0, Target{&job.ref, 0, 0});
-  job.new_root = {TrieRoot::Kind::kBranch, fresh_[made.index]};
+  job.new_root = {TrieRoot::Kind::kBranch, fresh_[made.index()]};
   return true;
 }
 

@@ -51,6 +51,8 @@ class TrieSource {
   virtual bool KeepsLoaded() const { return false; }
   // A loaded node of so many bytes has been linked into the trie.
   virtual void CountLinked(size_t bytes) const { (void)bytes; }
+  // Handles of leaves without storage below nodes of transitions up to this one tell nothing that the rows do not.
+  virtual uint64_t FlushedSequence() const { return 0; }
   // So many branches on the paths of changes were in memory, so many had to be loaded.
   virtual void CountLookups(uint64_t in_memory, uint64_t loaded) const {
     (void)in_memory;
@@ -188,8 +190,32 @@ class TrieUpdate {
   void Commit(TrieChanges& out);
 
  private:
+  // What the recursion has made of a position: nothing, a leaf of leaves_, or a branch of fresh_, whose entry of
+  // changes_ is `change`. Their references are still to be computed. One word: a processor that has just written many
+  // cold lines waits for all of them when something is read back in larger pieces than it was written in.
+  class Made {
+   public:
+    enum class Kind : uint8_t { kNothing, kLeaf, kBranch };
+
+    Made() = default;
+    static Made Leaf(uint32_t index) { return Made(uint64_t{index} << 32 | 1); }
+    static Made Branch(uint32_t index, uint32_t change) {
+      return Made(uint64_t{index} << 32 | uint64_t{change} << 2 | 2);
+    }
+
+    Kind kind() const { return static_cast<Kind>(bits_ & 3); }
+    bool is_leaf() const { return kind() == Kind::kLeaf; }
+    bool is_branch() const { return kind() == Kind::kBranch; }
+    uint32_t index() const { return static_cast<uint32_t>(bits_ >> 32); }
+    uint32_t change() const { return static_cast<uint32_t>(bits_ & UINT32_MAX) >> 2; }
+
+   private:
+    explicit Made(uint64_t bits) : bits_(bits) {}
+    uint64_t bits_ = 0;
+  };
+  // A child of a branch that is put together.
   struct Child {
-    enum class Kind : uint8_t { kEmpty, kClean, kLeaf, kBranch };
+    enum class Kind : uint8_t { kEmpty, kClean, kMade };
     Kind kind = Kind::kEmpty;
     // kClean: not changed, or hashed already.
     bool is_branch = false;
@@ -197,9 +223,7 @@ class TrieUpdate {
     bool storage = false;
     const uint8_t* ref = nullptr;
     void* pointer = nullptr;
-    // kLeaf: index into leaves_; kBranch: index into fresh_. Their references are still to be computed.
-    uint32_t index = 0;
-    uint32_t change = 0;  // kBranch: its entry in changes_
+    Made made;  // kMade
   };
   struct PendingLeaf {
     const Hash* key;
@@ -223,8 +247,8 @@ class TrieUpdate {
   };
   using Kids = std::array<Child, 16>;
   struct ChangedKid {
-    int nibble;
-    Child child;
+    uint64_t nibble;
+    Made made;
   };
   using Ops = std::span<LeafOp>;
 
@@ -239,36 +263,45 @@ class TrieUpdate {
   absl::Status PrepareLevels(std::vector<Frontier> frontier);
   void Descend(const Frontier& at, std::vector<Frontier>& next, std::vector<Frontier>& missing,
                std::vector<std::pair<BranchNode*, int>>& slots);
-  absl::StatusOr<BranchNode*> Resolve(const Hash* account, const BranchNode* parent, int nibble,
-                                      const NibblePath& path);
+  // The branch at the first `depth` nibbles of `along`.
+  absl::StatusOr<BranchNode*> Resolve(const Hash* account, const BranchNode* parent, int nibble, const Hash& along,
+                                      size_t depth);
   // Where loaded nodes go: into the trie where they may, else they stay this update's.
   BranchNode* Adopt(const BranchNode* parent, int nibble, OwnedBranch loaded);
   void AdoptRoot(TrieJob& job, OwnedBranch loaded);
   BranchNode* Keep(OwnedBranch node);
 
   // The recursion. `along` is any key that begins with the path of the position, `depth` its length.
-  absl::StatusOr<Child> UpdateBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along, Ops ops,
-                                     BranchNode* row_before);
-  absl::StatusOr<Child> SplitExtension(const BranchNode* node, size_t skip, size_t shared, size_t depth,
-                                       const Hash& along, Ops ops, BranchNode* row_before);
-  absl::StatusOr<Child> UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops);
-  Child Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth);
-  absl::StatusOr<Child> Finish(const BranchNode* node, BytesView extension, Kids& kids, size_t depth, const Hash& along,
-                               BranchNode* row_before);
-  absl::StatusOr<Child> Collapse(const BranchNode* node, BytesView extension, Kids& kids, int nibble, size_t depth,
-                                 const Hash& along, BranchNode* row_before);
+  absl::StatusOr<Made> UpdateBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along, Ops ops,
+                                    BranchNode* row_before);
+  absl::StatusOr<Made> FinishBranch(const BranchNode* node, size_t skip, size_t depth, const Hash& along,
+                                    BranchNode* row_before, size_t begin);
+  absl::StatusOr<Made> SplitExtension(const BranchNode* node, size_t skip, size_t shared, size_t depth,
+                                      const Hash& along, Ops ops, BranchNode* row_before);
+  absl::StatusOr<Made> UpdateChild(const BranchNode* node, int nibble, size_t depth, Ops ops);
+  Made Build(std::vector<uint32_t>& leaves, size_t begin, size_t end, size_t depth);
+  absl::StatusOr<Made> Finish(const BranchNode* node, BytesView extension, Kids& kids, size_t depth, const Hash& along,
+                              BranchNode* row_before);
+  absl::StatusOr<Made> Collapse(const BranchNode* node, BytesView extension, Kids& kids, int nibble, size_t depth,
+                                const Hash& along, BranchNode* row_before);
   // True when `changed` gives a node with the same places for pointers and references.
   bool FitsInto(const BranchNode& node, std::span<const ChangedKid> changed) const;
-  Child CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth, const Hash& along,
-                   BranchNode* row_before);
-  Child MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along, BranchNode* row_before);
-  Child Lengthen(const Child& child, BytesView extension, size_t depth, const Hash& along, BranchNode* row_before);
+  Made CopyBranch(const BranchNode& node, std::span<const ChangedKid> changed, size_t depth, const Hash& along,
+                  BranchNode* row_before);
+  Made MakeBranch(BytesView extension, const Kids& kids, size_t depth, const Hash& along, BranchNode* row_before);
+  Made Lengthen(Made made, BytesView extension, size_t depth, const Hash& along, BranchNode* row_before);
+  void* PointerTo(Made made) const;
+  static Child ChildOf(Made made);
   Child CleanChild(const BranchNode* node, int nibble) const;
   uint32_t AddLeaf(const LeafOp& op);
+  // The pointers that a copy of the node needs. The handles of leaves that have become superfluous go.
+  uint16_t NeededPointers(const BranchNode& node, std::span<const ChangedKid> changed);
   void DropHandle(PendingLeaf& leaf, size_t first_fresh);
   absl::StatusOr<uint32_t> FetchLeaf(const NibblePath& path, const Hash* key, LeafNode* node);
-  void RecordChange(const NibblePath& path, BranchNode* before, BranchNode* after, uint16_t changed = 0xffff);
-  void AddTarget(const Child& child, size_t depth, Target target);
+  // The row at the first `depth` nibbles of `along`; returns the entry's place.
+  uint32_t RecordChange(const Hash& along, size_t depth, BranchNode* before, BranchNode* after,
+                        uint16_t changed = 0xffff);
+  void AddTarget(Made made, size_t depth, const Target& target);
   BytesView MakeUndo(const BranchNode& before, uint16_t changed);
 
   void HashLeaves();
@@ -278,6 +311,7 @@ class TrieUpdate {
   const TrieSource& source_;
   const uint64_t sequence_;
   const Purpose purpose_;
+  const uint64_t flushed_;  // handles below nodes of transitions up to here can go; 0 keeps all
 
   const Hash* account_ = nullptr;  // of the trie that Apply is at
   std::vector<BranchNode*> fresh_;
@@ -289,7 +323,8 @@ class TrieUpdate {
   std::vector<LeafNode*> replaced_leaves_;
   std::vector<LeafHashJob> leaf_jobs_;
   std::vector<std::vector<BranchHashJob>> branch_jobs_;  // by depth
-  std::vector<Child> detached_;                          // of ApplyChildren, in the order of the groups
+  std::vector<ChangedKid> changed_;                      // of the branches that the recursion is in
+  std::vector<Made> detached_;                           // of ApplyChildren, in the order of the groups
   Bytes scratch_;
   uint64_t nodes_hashed_ = 0;
   uint64_t permutations_ = 0;

@@ -63,15 +63,15 @@ BranchNode* TrieUpdate::Keep(OwnedBranch node) {
 }
 
 absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const BranchNode* parent, int nibble,
-                                                const NibblePath& path) {
+                                                const Hash& along, size_t depth) {
   if (BranchNode* child = parent->child_branch(nibble)) return child;
   if (!private_children_.empty()) {
     const auto it = private_children_.find({parent, nibble});
     if (it != private_children_.end()) return it->second;
   }
-  TrieSource::BranchRequest request{account, path, nullptr};
+  TrieSource::BranchRequest request{account, NibblePath::PrefixOf(along, depth), nullptr};
   if (absl::Status s = source_.LoadBranches({&request, 1}); !s.ok()) return s;
-  if (request.node == nullptr) return MissingBranch(account, path);
+  if (request.node == nullptr) return MissingBranch(account, request.path);
   return Adopt(parent, nibble, OwnedBranch(request.node));
 }
 

@@ -76,7 +76,7 @@ TEST(BranchNode, AClosedPlaceTakesNobody) {
   OwnedBranch child = SomeBranch();
   EXPECT_EQ(node->Link(0, child.get()), nullptr);
   EXPECT_EQ(node->child_branch(0), nullptr);
-  const OwnedBranch copy(BranchNode::CopyOf(*node, 5, false));
+  const OwnedBranch copy(BranchNode::CopyOf(*node, 5, node->pointers, false));
   node->Reopen();
   EXPECT_EQ(node->Link(0, child.get()), child.get());
   EXPECT_EQ(node->Close(0), child.get());
