@@ -119,6 +119,7 @@ void HistoryWorker::Run() {
     const uint64_t trim = trim_.load(std::memory_order_acquire);
     // Until the first block, or the first request to trim, another thread may be loading the history.
     if (published.rows == nullptr && trim == 0) continue;
+    store_->nodes.CatchUp();
     if (published.rows != nullptr) {
       const uint64_t sequence = published.rows->sequence;
       flusher_.Add(Process(published));

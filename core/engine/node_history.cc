@@ -46,7 +46,12 @@ void NodeUndoPage::Shrink() {
   bytes_.shrink_to_fit();
 }
 
-NodeHistory::NodeHistory(storage::EpochDomain& epochs) : epochs_(epochs), table_(new SlotTable(kFirstSlots)) {
+NodeHistory::NodeHistory(storage::EpochDomain& epochs, size_t expected_to_ask)
+    : epochs_(epochs),
+      expected_to_ask_(expected_to_ask),
+      table_(new SlotTable(kFirstSlots)),
+      loose_(std::make_shared<Pages>()),
+      unasked_(expected_to_ask) {
   bytes_ = table_.load()->memory();
 }
 
@@ -86,22 +91,56 @@ NodeHistory::Found NodeHistory::Find(SlotTable& table, storage::Table row_table,
   }
 }
 
+std::shared_ptr<const NodeHistory::Pages> NodeHistory::loose() const {
+  absl::MutexLock lock(&mutex_);
+  return loose_;
+}
+
+void NodeHistory::SetLoose(Pages pages) {
+  any_loose_.store(!pages.empty(), std::memory_order_release);
+  auto shared = std::make_shared<const Pages>(std::move(pages));
+  absl::MutexLock lock(&mutex_);
+  loose_.swap(shared);
+}
+
+void NodeUndoPage::AppendEntries(storage::Table table, BytesView key, std::vector<BytesView>& out) const {
+  const auto first = std::partition_point(items_.begin(), items_.end(), [&](const Item& item) {
+    return item.table != table ? item.table < table : KeyOf(item) < key;
+  });
+  for (auto it = first; it != items_.end() && it->table == table && KeyOf(*it) == key; ++it) out.push_back(UndoOf(*it));
+}
+
 void NodeHistory::EntriesAfter(storage::Table table, BytesView key, uint64_t sequence,
                                std::vector<BytesView>& out) const {
+  if (sequence >= newest_.load(std::memory_order_acquire)) return;
+  asked_.store(true, std::memory_order_relaxed);
+  if (!any_loose_.load(std::memory_order_acquire)) return IndexedEntries(table, key, sequence, UINT64_MAX, out);
+  // Before the table: pages of this list that enter it meanwhile are left out there.
+  const std::shared_ptr<const Pages> pages = loose();
+  IndexedEntries(table, key, sequence, pages->empty() ? UINT64_MAX : pages->front()->sequence_, out);
+  for (const auto& page : *pages) {
+    if (page->sequence_ > sequence) page->AppendEntries(table, key, out);
+  }
+}
+
+void NodeHistory::IndexedEntries(storage::Table table, BytesView key, uint64_t sequence, uint64_t end,
+                                 std::vector<BytesView>& out) const {
   // Only what was compared is used: the slot may be another row's by now.
   const Slot slot = Find(*table_.load(std::memory_order_acquire), table, key, HashOf(table, key)).slot;
   if (slot == 0) return;
   if (!IsList(slot)) {
     const Item& item = *ItemOf(slot);
-    if (item.page->sequence_ > sequence) out.push_back(item.page->UndoOf(item));
+    if (item.page->sequence_ > sequence && item.page->sequence_ < end) out.push_back(item.page->UndoOf(item));
     return;
   }
   const List& list = *ListOf(slot);
-  const uint32_t end = list.end.load(std::memory_order_acquire);
+  const uint32_t last = list.end.load(std::memory_order_acquire);
   const uint32_t begin = list.begin.load(std::memory_order_acquire);
-  const auto* first = std::upper_bound(list.items() + begin, list.items() + end, sequence,
+  const auto* first = std::upper_bound(list.items() + begin, list.items() + last, sequence,
                                        [](uint64_t s, const Item* item) { return s < item->page->sequence_; });
-  for (; first < list.items() + end; ++first) out.push_back((*first)->page->UndoOf(**first));
+  for (; first < list.items() + last && (*first)->page->sequence_ < end; ++first) {
+    out.push_back((*first)->page->UndoOf(**first));
+  }
 }
 
 // Slots are fetched some items ahead, and a little later what they lead to.
@@ -115,15 +154,38 @@ void NodeHistory::EntriesAfter(storage::Table table, BytesView key, uint64_t seq
 }
 
 void NodeHistory::Add(std::shared_ptr<const NodeUndoPage> page) {
-  if ((used_ + page->size()) * 4 > (table_.load(std::memory_order_relaxed)->mask + 1) * 3) Rehash(page->size());
+  const uint64_t sequence = page->sequence_;
+  bytes_.fetch_add(page->memory(), std::memory_order_relaxed);
+  CatchUp();
+  if (unasked_ < expected_to_ask_) {
+    ++unasked_;
+    EnterPage(*page);
+  } else {
+    Pages pages(*loose());
+    pages.push_back(page);
+    SetLoose(std::move(pages));
+  }
+  pages_.push_back(std::move(page));
+  newest_.store(sequence, std::memory_order_release);
+}
+
+void NodeHistory::CatchUp() {
+  if (!asked_.exchange(false, std::memory_order_relaxed)) return;
+  unasked_ = 0;
+  const std::shared_ptr<const Pages> pages = loose();
+  if (pages->empty()) return;
+  for (const auto& page : *pages) EnterPage(*page);
+  SetLoose({});
+}
+
+void NodeHistory::EnterPage(const NodeUndoPage& page) {
+  if ((used_ + page.size()) * 4 > (table_.load(std::memory_order_relaxed)->mask + 1) * 3) Rehash(page.size());
   const SlotTable& table = *table_.load(std::memory_order_relaxed);
-  const std::vector<Item>& items = page->items_;
+  const std::vector<Item>& items = page.items_;
   for (size_t i = 0; i < items.size(); ++i) {
     PrefetchSlots(table, items, i);
     AddItem(items[i]);
   }
-  bytes_.fetch_add(page->memory(), std::memory_order_relaxed);
-  pages_.push_back(std::move(page));
 }
 
 void NodeHistory::AddItem(const Item& item) {
@@ -195,14 +257,16 @@ void NodeHistory::DropItem(const Item& item) {
 }
 
 void NodeHistory::TrimThrough(uint64_t sequence) {
+  Pages loose_pages;
+  size_t loose_gone = 0;
+  if (any_loose_.load(std::memory_order_relaxed)) loose_pages = *loose();
   while (!pages_.empty() && pages_.front()->sequence_ <= sequence) {
     std::shared_ptr<const NodeUndoPage> page = std::move(pages_.front());
     pages_.pop_front();
-    const SlotTable& table = *table_.load(std::memory_order_relaxed);
-    const std::vector<Item>& items = page->items_;
-    for (size_t i = 0; i < items.size(); ++i) {
-      PrefetchSlots(table, items, i);
-      DropItem(items[i]);
+    if (loose_gone < loose_pages.size() && loose_pages[loose_gone] == page) {
+      ++loose_gone;
+    } else {
+      DropPage(*page);
     }
     const size_t bytes = page->memory();
     bytes_.fetch_sub(bytes, std::memory_order_relaxed);
@@ -210,6 +274,18 @@ void NodeHistory::TrimThrough(uint64_t sequence) {
     auto* kept = new std::shared_ptr<const NodeUndoPage>(std::move(page));
     epochs_.Retire(
         kept, [](void* pointer, size_t) { delete static_cast<std::shared_ptr<const NodeUndoPage>*>(pointer); }, bytes);
+  }
+  if (loose_gone == 0) return;
+  loose_pages.erase(loose_pages.begin(), loose_pages.begin() + static_cast<ptrdiff_t>(loose_gone));
+  SetLoose(std::move(loose_pages));
+}
+
+void NodeHistory::DropPage(const NodeUndoPage& page) {
+  const SlotTable& table = *table_.load(std::memory_order_relaxed);
+  const std::vector<Item>& items = page.items_;
+  for (size_t i = 0; i < items.size(); ++i) {
+    PrefetchSlots(table, items, i);
+    DropItem(items[i]);
   }
 }
 

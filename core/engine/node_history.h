@@ -1,8 +1,13 @@
 // What recent transitions replaced in the rows of branches, in memory: the undo entries of the served window, found by
 // row key. Internal to core/engine.
 //
-// A page holds all entries of one transition in one piece of memory. A table of tagged pointers leads from a key to its
-// entry, or, when several transitions replaced the row, to a list of them. Trimming drops whole pages.
+// A page holds all entries of one transition in one piece of memory, in the order of their keys. A table of tagged
+// pointers leads from a key to its entry, or, when several transitions replaced the row, to a list of them. Trimming
+// drops whole pages.
+//
+// Filling that table and clearing it again took a seventh of what a block costs, and most daemons are never asked for
+// an old state. So pages enter it only while somebody asks; those that came when nobody did are searched one by one
+// until they have been entered, too.
 //
 // One thread, the owner, adds and trims; any number of readers look entries up without locks at the same time, each
 // holding an EpochPin for as long as it uses what it found.
@@ -14,6 +19,8 @@
 #include <memory>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "core/types.h"
 #include "storage/kv_store.h"
 #include "storage/version_index.h"
@@ -40,6 +47,8 @@ class NodeUndoPage {
   storage::Table table(size_t i) const { return items_[i].table; }
   BytesView key(size_t i) const { return KeyOf(items_[i]); }
   BytesView undo(size_t i) const { return UndoOf(items_[i]); }
+  // The entries of one row, found by its key.
+  void AppendEntries(storage::Table table, BytesView key, std::vector<BytesView>& out) const;
 
  private:
   friend class NodeHistory;
@@ -65,7 +74,10 @@ class NodeUndoPage {
 
 class NodeHistory {
  public:
-  explicit NodeHistory(storage::EpochDomain& epochs);
+  // Somebody who has asked is expected to ask again within so many transitions.
+  static constexpr size_t kExpectedToAsk = 256;
+
+  explicit NodeHistory(storage::EpochDomain& epochs, size_t expected_to_ask = kExpectedToAsk);
   ~NodeHistory();
   NodeHistory(const NodeHistory&) = delete;
   NodeHistory& operator=(const NodeHistory&) = delete;
@@ -73,8 +85,10 @@ class NodeHistory {
   // Readers, holding a pin: appends the entries of transitions after `sequence` for this row, oldest first.
   void EntriesAfter(storage::Table table, BytesView key, uint64_t sequence, std::vector<BytesView>& out) const;
 
-  // The owner. Pages come in the order of their sequences.
+  // The owner. Pages come in the order of their sequences, the entries of each in the order of tables and keys.
   void Add(std::shared_ptr<const NodeUndoPage> page);
+  // Enters what has come while nobody asked, if somebody has asked since.
+  void CatchUp();
   // Nobody asks any more for entries of transitions up to this one.
   void TrimThrough(uint64_t sequence);
 
@@ -82,6 +96,7 @@ class NodeHistory {
 
  private:
   using Item = NodeUndoPage::Item;
+  using Pages = std::vector<std::shared_ptr<const NodeUndoPage>>;
 
   // The entries of one row, oldest first; a growing array. Those before `begin` have been trimmed.
   struct alignas(8) List {
@@ -117,6 +132,13 @@ class NodeHistory {
   };
   static Found Find(SlotTable& table, storage::Table row_table, BytesView key, uint32_t hash);
 
+  // What the table has of the row, after `sequence` and before `end`.
+  void IndexedEntries(storage::Table table, BytesView key, uint64_t sequence, uint64_t end,
+                      std::vector<BytesView>& out) const;
+  void EnterPage(const NodeUndoPage& page);
+  void DropPage(const NodeUndoPage& page);
+  std::shared_ptr<const Pages> loose() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetLoose(Pages pages) ABSL_LOCKS_EXCLUDED(mutex_);
   static void PrefetchSlots(const SlotTable& table, const std::vector<Item>& items, size_t i);
   void AddItem(const Item& item);
   void Append(std::atomic<Slot>& slot, const Item& item);
@@ -126,11 +148,18 @@ class NodeHistory {
   void Rehash(size_t incoming);
 
   storage::EpochDomain& epochs_;
+  const size_t expected_to_ask_;
   std::atomic<SlotTable*> table_;
   std::atomic<size_t> bytes_{0};
+  std::atomic<uint64_t> newest_{0};         // the sequence of the newest page
+  mutable std::atomic<bool> asked_{false};  // by a reader, since the owner last looked
+  std::atomic<bool> any_loose_{false};
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<const Pages> loose_ ABSL_GUARDED_BY(mutex_);  // not in the table: the newest ones, in order
 
   // The owner's.
   std::deque<std::shared_ptr<const NodeUndoPage>> pages_;
+  size_t unasked_;    // pages that have come since somebody asked
   size_t used_ = 0;   // slots that are not 0
   size_t freed_ = 0;  // of them 1
 };
