@@ -58,6 +58,7 @@ std::vector<std::string> DaemonFlags(const BenchOptions& options) {
       {"persistence.flush_blocks", absl::StrCat(engine.flush_blocks)},
       {"persistence.flush_interval", absl::StrCat(absl::ToInt64Milliseconds(engine.flush_interval), "ms")},
       {"persistence.queue_bytes", absl::StrCat(engine.queue_bytes)},
+      {"cache.warm_up", engine.warm_up ? "true" : "false"},
       {"cache.node_cache_bytes", absl::StrCat(engine.node_cache_bytes)},
       {"cache.row_cache_bytes", absl::StrCat(engine.row_cache_bytes)},
       {"cache.block_cache_bytes", absl::StrCat(engine.block_cache_bytes)},

@@ -49,8 +49,8 @@ class EngineTarget : public Target {
 
   absl::StatusOr<Head> GetHead() override {
     const EngineStatus status = engine_->Status();
-    return Head{status.has_blocks,     status.head.number, status.head.state_root,
-                status.flushed_number, status.queue_bytes, status.oldest_served_number};
+    return Head{status.has_blocks,  status.head.number,          status.head.state_root, status.flushed_number,
+                status.queue_bytes, status.oldest_served_number, status.warming};
   }
 
   absl::Status Read(const Address& address, const std::optional<Hash>& slot) const override {

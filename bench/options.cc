@@ -92,7 +92,7 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
   CLI::App app("Measures mptd on the workload of bench/peers/README.md.", "mptd-bench");
   app.option_defaults()->always_capture_default();
   AddWorkload(app, out);
-  const DaemonKeys keys = AddEngine(app, out.engine);
+  DaemonKeys keys = AddEngine(app, out.engine);
   std::string data_dir = "./mptd-bench-data";
   std::string output = "table";
   app.add_option("--data-dir", data_dir, "A folder for the data, which are put into mptd-bench inside of it");
@@ -106,6 +106,10 @@ std::optional<BenchOptions> ParseOptions(int argc, char** argv, int& exit_code) 
   app.add_option("--mptd", out.mptd, "The daemon's program");
   app.add_flag("!--no-kill", out.kill, "Do not kill a daemon whose queue is full, to measure the restart after it");
   app.add_flag("--settle", out.settle, "Close and open again after the preload, as the peers do");
+  keys.emplace_back(
+      app.add_flag("--warm-up", out.engine.warm_up,
+                   "Read nodes into memory after each opening, as daemons do; blocks in this process wait for that"),
+      "cache.warm_up");
   app.add_flag("--reuse", out.reuse,
                "Take the preload that an earlier run with --keep left, if it can be rolled back to");
   app.add_flag("--keep", out.keep, "Leave the data in their folder");

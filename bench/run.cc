@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "bench/snapshot.h"
 #include "core/hex.h"
 #include "core/keccak.h"
@@ -238,11 +239,25 @@ absl::Status Run::Preload() {
   return CheckRoot(PublishedPreloadRoot(workload_.spec()), "after the preload");
 }
 
+absl::Status Run::WaitUntilWarm() {
+  if (!options_.engine.warm_up) return absl::OkStatus();
+  const Stopwatch watch;
+  while (true) {
+    const absl::StatusOr<Head> head = target_->GetHead();
+    if (!head.ok()) return head.status();
+    if (!head->warming) break;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  report_.Add("warm_up_s", "reading nodes into memory", "s", watch.Seconds());
+  return absl::OkStatus();
+}
+
 absl::Status Run::Warmup() {
   if (options_.settle) {
     Say("close and open");
     if (absl::Status status = Reopen(); !status.ok()) return status;
   }
+  if (absl::Status status = WaitUntilWarm(); !status.ok()) return status;
   if (options_.warmup == 0) return absl::OkStatus();
   Say("warmup");
   for (const BlockDraws::Values values : {BlockDraws::Values::kNew, BlockDraws::Values::kPreload}) {

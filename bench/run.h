@@ -30,6 +30,7 @@ class Run {
   absl::Status TakeOldPreload(bool& taken);
   absl::Status PreloadBlocks();
   absl::Status Import();
+  absl::Status WaitUntilWarm();
   absl::Status Warmup();
   absl::Status Blocks();
   absl::Status HashFloor();

@@ -22,6 +22,7 @@ struct Head {
   uint64_t flushed_number = 0;  // the newest block that is in the tables
   uint64_t queue_bytes = 0;     // of the blocks that are not
   uint64_t oldest_number = 0;   // that is served
+  bool warming = false;         // where the target tells
 };
 
 struct BlockReply {

@@ -54,10 +54,11 @@ struct Settings {
     bool enable_node_cache = true;
     uint64_t max_cached_nodes = 0;  // 0: as node_cache_bytes says
     uint64_t cache_ttl_secs = 0;    // 0: for ever
-    uint64_t node_cache_bytes = uint64_t{512} << 20;
+    bool warm_up = true;
+    uint64_t node_cache_bytes = uint64_t{640} << 20;
     uint64_t row_cache_bytes = uint64_t{128} << 20;
-    uint64_t block_cache_bytes = uint64_t{128} << 20;
-    uint64_t history_memory_bytes = uint64_t{128} << 20;
+    uint64_t block_cache_bytes = uint64_t{64} << 20;
+    uint64_t history_memory_bytes = uint64_t{64} << 20;
   };
   struct Pruning {
     bool enable_pruning = true;  // false: archive

@@ -250,6 +250,11 @@ constexpr Key kKeys[] = {
          "Accounts, slots and nodes that were not used for so long, or up to twice as long, leave the memory; 0 for "
          "never, because what is cached is never out of date.",
      .runtime = true},
+    {.name = "cache.warm_up",
+     .kind = Kind::kBool,
+     .field = At<&S::cache, &S::Cache::warm_up>,
+     .help = "After the start, read nodes of the account trie into memory in the background until node_cache_bytes are "
+             "full; a few seconds for ten million accounts."},
     {.name = "cache.node_cache_bytes",
      .kind = Kind::kBytes,
      .unit = "bytes",

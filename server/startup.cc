@@ -119,6 +119,7 @@ EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& wat
   out.flush_blocks = settings.persistence.flush_blocks;
   out.flush_interval = settings.persistence.flush_interval;
   out.log_segment_bytes = settings.persistence.log_segment_bytes;
+  out.warm_up = settings.cache.warm_up && settings.cache.enable_node_cache;
   const config::Settings::Performance& performance = settings.performance;
   out.worker_threads = performance.enable_parallel_updates ? static_cast<int>(performance.worker_threads) : 1;
   out.on_event = [&watch](const EngineEvent& event) { watch.OnEvent(event); };

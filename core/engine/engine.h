@@ -32,10 +32,10 @@ struct EngineLimits {
 
   uint64_t max_changes_per_block = 0;               // accounts; 0: no limit
   uint64_t max_slots_per_account = 0;               // changed in one block; 0: no limit
-  uint64_t node_cache_bytes = 512u << 20;           // trie nodes in memory; 0: none that the tables have
+  uint64_t node_cache_bytes = 640u << 20;           // trie nodes in memory; 0: none that the tables have
   uint64_t row_cache_bytes = 128u << 20;            // accounts and slots in memory; 0: as above
-  uint64_t block_cache_bytes = 128u << 20;          // RocksDB's
-  uint64_t history_memory_bytes = 128u << 20;       // undo records indexed in memory
+  uint64_t block_cache_bytes = 64u << 20;           // RocksDB's
+  uint64_t history_memory_bytes = 64u << 20;        // undo records indexed in memory
   uint64_t queue_bytes = 128u << 20;                // unflushed changes; Apply waits when it is full
   absl::Duration cache_ttl = absl::ZeroDuration();  // nodes and rows not used for so long are dropped; zero: never
 };
@@ -47,13 +47,16 @@ struct EngineOptions : EngineLimits {
   uint64_t batch_size = 1000;
   TableCompression compression = TableCompression::kNone;
 
+  // After the start, nodes of the account trie are read in the background until node_cache_bytes are full.
+  bool warm_up = false;
+
   bool archive = false;  // never prune
   uint64_t prune_interval_blocks = 64;
   uint64_t max_prune_blocks = UINT64_MAX;  // whose history one flush drops at most
 
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
-  uint64_t log_segment_bytes = 8u << 20;
+  uint64_t log_segment_bytes = 4u << 20;
   int worker_threads = 0;  // 0: one a core
 
   // Called from the engine's threads for what an operator should know; must not call back into the engine.
@@ -100,6 +103,7 @@ struct EngineStatus {
   // Times that the writer came round: after each task, and several times a second while it waits for work or for room
   // in the queue. Standing still for minutes means that it hangs.
   uint64_t writer_turns = 0;
+  bool warming = false;  // nodes are being read into memory after the start
 };
 
 // A head as followers see it.

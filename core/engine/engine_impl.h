@@ -1,8 +1,8 @@
 // The state engine's parts put together. Internal to core/engine; the interface is engine.h.
 //
 // Threads: the writer runs everything that changes the state, one task at a time, and publishes it; the history worker
-// makes undo records; the flusher writes the tables; in `batched` mode a fourth syncs the log. Readers run on their own
-// threads.
+// makes undo records; the flusher writes the tables; in `batched` mode a fourth syncs the log. Another fills the caches
+// after the start and ends. Readers run on their own threads.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/engine/cache_warmer.h"
 #include "core/engine/engine.h"
 #include "core/engine/flusher.h"
 #include "core/engine/history_worker.h"
@@ -145,6 +146,7 @@ class EngineImpl final : public StateEngine {
   std::unique_ptr<Flusher> flusher_;
   std::unique_ptr<HistoryWorker> history_;
   std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<CacheWarmer> warmer_;  // where it is wanted
 
   // The writer's.
   std::unique_ptr<NodeCache> nodes_;

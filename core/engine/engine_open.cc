@@ -43,6 +43,7 @@ EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
     : options_(std::move(options)), lock_(std::move(lock)), limits_(options_) {}
 
 EngineImpl::~EngineImpl() {
+  warmer_.reset();
   if (store_ != nullptr) store_->offers.OnHalfFull(nullptr);
   {
     absl::MutexLock lock(&task_mutex_);
@@ -130,6 +131,7 @@ absl::Status EngineImpl::Start() {
       SyncLoop();
     });
   }
+  if (options_.warm_up) warmer_ = std::make_unique<CacheWarmer>(store_, *flusher_, [this] { return Head(); });
   return absl::OkStatus();
 }
 

@@ -262,6 +262,7 @@ EngineStatus EngineImpl::Status() const {
   status.disk_bytes += status.change_log_bytes;
   status.format_version = storage::kFormatVersion;
   status.writer_turns = writer_turns_.load(std::memory_order_relaxed);
+  status.warming = warmer_ != nullptr && warmer_->running();
   return status;
 }
 

@@ -115,7 +115,7 @@ TEST(RenderTest, PrintConfigAsJsonHasTypes) {
   EXPECT_EQ(json["pruning.enable_pruning"]["source"], "environment");
   EXPECT_EQ(json["persistence.batch_size"], (nlohmann::json{{"value", 1000}, {"source", "default"}}));
   EXPECT_EQ(json["server.listen"]["value"], nlohmann::json::array({"127.0.0.1:7300"}));
-  EXPECT_EQ(json["cache.node_cache_bytes"]["value"], "512MiB");
+  EXPECT_EQ(json["cache.node_cache_bytes"]["value"], "640MiB");
 }
 
 TEST(RenderTest, PrintConfigKnowsTwoFormats) {

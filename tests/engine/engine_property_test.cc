@@ -207,6 +207,7 @@ TEST(EngineProperty, DefaultOptions) { RunChains({}, Scaled(5), 300); }
 TEST(EngineProperty, SyncedWithAShortWindow) {
   EngineOptions options;
   options.durability = Durability::kSync;
+  options.warm_up = true;
   options.keep_blocks = 7;
   options.prune_interval_blocks = 3;
   options.flush_blocks = 4;
@@ -235,6 +236,7 @@ TEST(EngineProperty, HistoryOnDisk) {
 TEST(EngineProperty, Archive) {
   EngineOptions options;
   options.archive = true;
+  options.warm_up = true;
   options.history_memory_bytes = 64 << 10;
   options.flush_blocks = 5;
   options.keep_blocks = 1u << 20;

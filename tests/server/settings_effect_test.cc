@@ -38,6 +38,7 @@ std::string StartedWith(const config::Settings& settings) {
                                    e.flush_blocks,
                                    e.log_segment_bytes,
                                    static_cast<uint64_t>(e.worker_threads),
+                                   static_cast<uint64_t>(e.warm_up),
                                    d.runtime.max_memory_bytes,
                                    static_cast<uint64_t>(d.limits.max_message_bytes),
                                    static_cast<uint64_t>(d.limits.max_concurrent_calls),
