@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Which sources of a library cannot be compiled as one with those before them.
     unity.py SOURCE ...
-Prints, separated by semicolons, each source that has a name in an unnamed namespace which an earlier one has too. Names are
-taken from the lines that begin at the margin, as .clang-format puts them; what it takes for a clash and is none is compiled
-alone, which costs a few seconds.
+Prints, separated by semicolons, each source that has a name in an unnamed namespace which an earlier one has too. Names
+are taken from the lines that begin at the margin, as .clang-format puts them; what it takes for a clash and is none is
+compiled alone, which costs a few seconds.
 """
 import re
 import sys
@@ -22,7 +22,7 @@ def hidden_names(text):
             inside = True
         elif line.startswith('}  // namespace'):
             inside = False
-        elif inside and re.match(r'[A-Za-z_:]', line) and not line.startswith(('template', 'using namespace', 'namespace')):
+        elif inside and re.match(r'(?!template|using namespace|namespace)[A-Za-z_:]', line):
             before_value = line.split('=')[0]
             if line.startswith('using '):
                 if found := ALIAS.match(line):
