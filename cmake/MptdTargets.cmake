@@ -3,6 +3,20 @@
 set(MPTD_SANITIZER "" CACHE STRING "Sanitizer to build with: empty, address (with undefined) or thread")
 set_property(CACHE MPTD_SANITIZER PROPERTY STRINGS "" address thread)
 
+# Programs are position-independent whatever the compiler does by itself.
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
+
+# What makes an error in memory harder to use. cmake/checks/hardening.py looks for it in the built programs.
+# Not -fcf-protection: Debian 12's start-up files and C library lack the marks for it, so no program of them can have it.
+function(mptd_harden target)
+  target_compile_options(${target} PRIVATE -fstack-protector-strong -fstack-clash-protection)
+  if(NOT MPTD_SANITIZER)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
+  endif()
+  target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now,-z,noexecstack)
+endfunction()
+
 # Warnings as errors, hardening and the chosen sanitizer, for our own targets only.
 function(mptd_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
@@ -11,7 +25,8 @@ function(mptd_compile_options target)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast -Wcast-align
     -Woverloaded-virtual -Wconversion -Wno-sign-conversion -Werror
-    -fno-omit-frame-pointer -fstack-protector-strong)
+    -fno-omit-frame-pointer)
+  mptd_harden(${target})
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     # Of every x86 server since 2009. Counting bits is what nodes do all day, and without this it is a function call.
     target_compile_options(${target} PRIVATE -march=x86-64-v2)
@@ -38,10 +53,28 @@ function(mptd_compile_options target)
     target_compile_options(${target} PRIVATE -fsanitize=thread -U__SANITIZE_THREAD__)
     # Fences are modelled too weakly by the run-time; the code must not use them.
     target_link_options(${target} PUBLIC -fsanitize=thread)
-  else()
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
   endif()
-  target_link_options(${target} PRIVATE -Wl,-z,relro,-z,now)
+endfunction()
+
+# Compiling with a sanitizer is mostly instrumenting templates of gRPC, Abseil and the standard library, in each source
+# anew; eight sources of a library as one take a third of that. cmake/unity.py finds those that would clash, this list has
+# what it does not find. The release build compiles each source by itself, so it finds includes that are missing.
+option(MPTD_UNITY "Compile the sources of a library several at a time" OFF)
+set(MPTD_ALONE metrics/log.cc)  # its private struct has a field of a type in an unnamed namespace
+
+function(mptd_unity target)
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cc$")
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  execute_process(COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/cmake/unity.py ${sources}
+    WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE alone COMMAND_ERROR_IS_FATAL ANY)
+  foreach(source IN LISTS MPTD_ALONE)
+    cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR})
+    cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    list(APPEND alone ${source})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # mptd_library(name SOURCES a.cc b.cc DEPENDS other libs)
@@ -49,6 +82,9 @@ function(mptd_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   mptd_compile_options(${name})
+  if(MPTD_UNITY)
+    mptd_unity(${name})
+  endif()
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
 endfunction()
 

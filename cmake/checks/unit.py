@@ -24,7 +24,7 @@ def main():
         unit = file.read()
     command = next(line.partition('=')[2] for line in unit.splitlines() if line.startswith('ExecStart='))
     program, *flags = shlex.split(command)
-    wrong = []
+    wrong = [] if '\nLimitCORE=0\n' in unit else ['mptd.service allows core files, which have secrets in them']
     with tempfile.TemporaryDirectory() as folder:
         # systemd wants to see the program, which is not installed here.
         built = os.path.join(folder, 'mptd.service')
