@@ -195,16 +195,14 @@ TEST_F(CallerLimitsTest, StreamsAndPinnedViews) {
   options_.limits.caller.streams = 2;
   options_.limits.caller.pinned_views = 1;
   Start();
-  ApplyAccounts(3000);
-  engine_->HoldScans(true);
+  ApplyAccounts(10'000);
   grpc::ClientContext c1, c2, c3, c4;
-  auto pinned = state_->StreamAccounts(&c1, {});
+  auto pinned = state_->StreamAccounts(&c1, {});  // more than the window lets through, and nobody reads
   EXPECT_TRUE(Eventually([&] { return Metric("mptd_grpc_pinned_views") == 1; }));
   ExpectLater(state_->StreamAccounts(&c2, {})->Finish(), "max_pinned_views");
   auto follower = state_->StreamBlocks(&c3, {});
   EXPECT_TRUE(Eventually([&] { return Metric("mptd_grpc_open_streams") == 2; }));
   ExpectLater(state_->StreamBlocks(&c4, {})->Finish(), "max_streams");
-  engine_->HoldScans(false);
   c1.TryCancel();
   c3.TryCancel();
   pinned->Finish();
