@@ -1,6 +1,5 @@
 #include "server/connection_guard.h"
 
-#include <dirent.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -10,8 +9,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -21,10 +21,6 @@ namespace mptd {
 namespace {
 
 constexpr std::chrono::seconds kInterval{1};
-
-struct CloseDir {
-  void operator()(DIR* dir) const { closedir(dir); }
-};
 
 std::optional<uint64_t> InodeOf(int descriptor) {
   struct stat info = {};
@@ -79,11 +75,11 @@ ConnectionGuard::~ConnectionGuard() {
 
 std::vector<ConnectionGuard::Connection> ConnectionGuard::Find() const {
   std::vector<Connection> out;
-  const std::unique_ptr<DIR, CloseDir> descriptors(opendir("/proc/self/fd"));
-  if (descriptors == nullptr) return out;
-  while (const dirent* entry = readdir(descriptors.get())) {
+  std::error_code failed;
+  std::filesystem::directory_iterator entry("/proc/self/fd", failed);
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
     int descriptor = 0;
-    if (!absl::SimpleAtoi(entry->d_name, &descriptor)) continue;
+    if (!absl::SimpleAtoi(entry->path().filename().string(), &descriptor)) continue;
     const std::optional<uint64_t> inode = InodeOf(descriptor);
     if (!inode.has_value()) continue;
     SocketName name = {};
