@@ -33,6 +33,12 @@ struct Settings {
     std::string genesis;                                   // empty, the name of a network, or a readable file
     uint64_t max_message_bytes = uint64_t{256} << 20;      // fits an int
     uint64_t max_concurrent_calls = 1024;
+    uint64_t max_calls_per_connection = 1024;
+    uint64_t max_waiting_calls = 512;
+    uint64_t max_connections = 1024;
+    absl::Duration max_connection_idle = absl::Hours(1);
+    absl::Duration handshake_timeout = absl::Seconds(20);
+    uint64_t max_metadata_bytes = uint64_t{8} << 10;
     absl::Duration default_deadline = absl::Seconds(30);  // zero: no limit
     absl::Duration drain_delay = absl::ZeroDuration();
     absl::Duration shutdown_grace = absl::Seconds(30);
@@ -82,6 +88,18 @@ struct Settings {
     uint64_t max_memory_bytes = 0;  // 0: no limit
     uint64_t max_accounts_per_transition = 1'000'000;
     uint64_t max_storage_slots_per_account = 1'000'000;
+    uint64_t max_slots_per_transition = 4'000'000;
+    uint64_t max_accounts_per_read = 100'000;
+    uint64_t max_slots_per_read = 100'000;
+    uint64_t max_proof_keys = 10'000;
+    uint64_t max_page_rows = 10'000;
+    uint64_t max_streams = 1024;
+    uint64_t max_pinned_views = 256;
+    absl::Duration max_stream_age = absl::Minutes(10);
+    absl::Duration max_stream_stall = absl::Minutes(1);
+    uint64_t max_watch_backlog = 4096;
+    uint64_t max_root_calls = 256;
+    uint64_t max_root_changes = 4'000'000;
   };
   struct Logging {  // as metrics/log.h's LogOptions takes them
     std::string level = "info";

@@ -13,6 +13,7 @@ namespace {
 constexpr char kFieldUrl[] = "mptd.field";
 constexpr char kReasonUrl[] = "mptd.reason";
 constexpr char kRetryUrl[] = "mptd.retry_nanoseconds";
+constexpr char kLimitUrl[] = "mptd.limit";
 
 std::optional<std::string> Payload(const absl::Status& status, const char* url) {
   const absl::optional<absl::Cord> payload = status.GetPayload(url);
@@ -61,6 +62,17 @@ absl::Status WithReason(absl::Status status, std::string_view reason) {
 }
 
 std::optional<std::string> ErrorReason(const absl::Status& status) { return Payload(status, kReasonUrl); }
+
+absl::Status WithLimit(absl::Status status, std::string_view limit) {
+  SetPayload(status, kLimitUrl, limit);
+  return status;
+}
+
+std::optional<std::string> LimitOf(const absl::Status& status) { return Payload(status, kLimitUrl); }
+
+absl::Status OverLimit(std::string_view path, std::string_view message, std::string_view limit) {
+  return WithLimit(InvalidField(path, message), limit);
+}
 
 absl::Status RetryLater(std::string_view message, absl::Duration delay) {
   absl::Status status = absl::ResourceExhaustedError(absl::string_view(message.data(), message.size()));

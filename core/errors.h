@@ -24,6 +24,13 @@ std::optional<std::string> ErrorReason(const absl::Status& status);
 // The reason of a block whose root is not its expected_root.
 inline constexpr std::string_view kRootMismatch = "ROOT_MISMATCH";
 
+// A copy of `status` that names the limit that was met by the last part of its key, as in "max_proof_keys". Callers are
+// told, and refusals are counted by it.
+absl::Status WithLimit(absl::Status status, std::string_view limit);
+std::optional<std::string> LimitOf(const absl::Status& status);
+// INVALID_ARGUMENT about a field that asks for more than `limit` ever allows.
+absl::Status OverLimit(std::string_view path, std::string_view message, std::string_view limit);
+
 // RESOURCE_EXHAUSTED that says when to try again.
 absl::Status RetryLater(std::string_view message, absl::Duration delay);
 std::optional<absl::Duration> RetryDelay(const absl::Status& status);

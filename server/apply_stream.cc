@@ -18,7 +18,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ApplyStream::Begin(
   absl::Status refusal;
   entered_ = rpc_.TryEnter();
   if (!entered_) refusal = TooBusy();
-  if (refusal.ok() && !rpc_.streams().Add(this)) refusal = ShuttingDown();
+  if (refusal.ok()) refusal = rpc_.streams().Add(this);
   if (!refusal.ok()) {
     const MutexLock lock(mutex_);
     end_ = refusal;
@@ -30,10 +30,19 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ApplyStream::Begin(
 void ApplyStream::OnReadDone(bool ok) {
   {
     const MutexLock lock(mutex_);
-    reading_ = false;
-    (ok ? have_block_ : no_more_blocks_) = true;
+    TakeRead(ok);
   }
   Advance();
+}
+
+void ApplyStream::TakeRead(bool ok) {
+  reading_ = false;
+  (ok ? have_block_ : no_more_blocks_) = true;
+  if (!ok) return;
+  read_size_ = read_bytes_.Length();
+  rpc_.Hold(read_size_);
+  // However many streams send ahead: what they have sent is in memory.
+  if (absl::Status status = rpc_.AdmitMemory(); !status.ok() && !end_.has_value()) end_ = status;
 }
 
 void ApplyStream::OnWriteDone(bool ok) {
@@ -66,10 +75,23 @@ void ApplyStream::OnDone() {
     // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
     rpc_.RecordStream(Method::kApplyStateChangesStream, end_.value_or(absl::OkStatus()), trace_);
+    rpc_.Release(std::exchange(read_size_, 0));
   }
   rpc_.streams().Remove(this);
   if (entered_) rpc_.Leave();
   delete this;
+}
+
+void ApplyStream::OnTick(absl::Time now) {
+  const absl::Duration stall = rpc_.limits().caller.stream_stall;
+  bool cut_off = false;
+  {
+    const MutexLock lock(mutex_);
+    if (!writing_ || now - write_begun_ < stall) return;
+    if (!end_.has_value()) end_ = Stalled(stall);
+    cut_off = now - write_begun_ >= 2 * stall;
+  }
+  if (cut_off) context_->TryCancel();
 }
 
 std::optional<absl::Status> ApplyStream::Decide(bool& apply) {
@@ -83,6 +105,7 @@ std::optional<absl::Status> ApplyStream::Decide(bool& apply) {
   if (!end_.has_value() && draining_) end_ = ShuttingDown();
   if (!end_.has_value() && have_block_ && !applying_ && acknowledgements_.size() < kMaxUnsentAcknowledgements) {
     applying_bytes_.Swap(&read_bytes_);
+    applying_size_ = std::exchange(read_size_, 0);
     have_block_ = false;
     applying_ = apply = true;
   }
@@ -96,6 +119,7 @@ std::optional<absl::Status> ApplyStream::Decide(bool& apply) {
     written_bytes_.Swap(&acknowledgements_.front());
     acknowledgements_.pop_front();
     writing_ = true;
+    write_begun_ = absl::Now();
     StartWrite(&written_bytes_);
   }
   if (end_.has_value() && !applying_ && !writing_ && acknowledgements_.empty()) {
@@ -127,7 +151,7 @@ void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
 
 absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes, BlockTimes& times) {
   if (absl::Status status = CheckAlive(*context_); !status.ok()) return status;
-  if (absl::Status status = rpc_.AdmitMemory(bytes.Length()); !status.ok()) return status;
+  if (absl::Status status = rpc_.AdmitMemory(); !status.ok()) return status;
   google::protobuf::Arena arena(RequestArena());
   auto& request = *google::protobuf::Arena::CreateMessage<pb::ApplyStateChangesStreamRequest>(&arena);
   if (absl::Status status = ParseMessage(bytes, request); !status.ok()) return status;
@@ -156,6 +180,7 @@ void ApplyStream::ApplyOne() {
     result = ApplyBytes(applying_bytes_, times);
   }
   applying_bytes_.Clear();
+  rpc_.Release(applying_size_);
   trace_.AddBlock(times);
   rpc_.RecordStreamedBlock(absl::Now() - start, times, trace_);
   bool apply = false;

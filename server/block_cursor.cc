@@ -4,12 +4,14 @@
 
 #include "absl/strings/str_format.h"
 #include "core/errors.h"
+#include "server/caller_limits.h"
 
 namespace mptd {
 
-absl::StatusOr<BlockCursor> BlockCursor::Start(const StateEngine& engine, std::optional<uint64_t> from) {
+absl::StatusOr<BlockCursor> BlockCursor::Start(const StateEngine& engine, std::optional<uint64_t> from,
+                                               uint64_t max_backlog) {
   // The index first: what happens after this line is seen as an event.
-  BlockCursor cursor(engine, engine.NextHeadIndex());
+  BlockCursor cursor(engine, engine.NextHeadIndex(), max_backlog);
   const EngineStatus status = engine.Status();
   if (!status.has_blocks) {
     // The first block may have any number.
@@ -25,15 +27,24 @@ absl::StatusOr<BlockCursor> BlockCursor::Start(const StateEngine& engine, std::o
   return cursor;
 }
 
+absl::Status BlockCursor::TooFarBehind() const {
+  return WithReason(NoRoom(absl::StrFormat("the stream is too far behind (limits.max_watch_backlog); start another one "
+                                           "from block %d",
+                                           next_number_),
+                           "max_watch_backlog"),
+                    "STREAM_TOO_FAR_BEHIND");
+}
+
+absl::Status BlockCursor::CheckBacklog() const {
+  return engine_->NextHeadIndex() - next_index_ > max_backlog_ ? TooFarBehind() : absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<HeadEvent>> BlockCursor::PollEvent() {
   if (next_index_ >= engine_->NextHeadIndex()) return std::nullopt;
+  if (absl::Status status = CheckBacklog(); !status.ok()) return status;
   absl::StatusOr<std::optional<HeadEvent>> event = engine_->WaitForHead(next_index_, absl::InfinitePast());
   if (event.ok() && event->has_value()) ++next_index_;
-  if (absl::IsOutOfRange(event.status())) {
-    return WithReason(absl::OutOfRangeError(absl::StrFormat(
-                          "the stream is too far behind; start another one from block %d", next_number_)),
-                      "STREAM_TOO_FAR_BEHIND");
-  }
+  if (absl::IsOutOfRange(event.status())) return TooFarBehind();
   return event;
 }
 

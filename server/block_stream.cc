@@ -17,6 +17,7 @@ class BlockStream final : public OutStream {
       : OutStream(rpc, Method::kStreamBlocks, context), cursor_(cursor), stop_at_head_(stop_at_head) {}
 
   void OnHeads() override { Pump(); }
+  void OnTick(absl::Time now) override;
 
  protected:
   Step Produce(grpc::ByteBuffer& message, absl::Status& end) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -25,6 +26,18 @@ class BlockStream final : public OutStream {
   std::optional<BlockCursor> cursor_ ABSL_GUARDED_BY(mutex_);
   const bool stop_at_head_;
 };
+
+// Of a stream that waits for its reader nobody asks the cursor.
+void BlockStream::OnTick(absl::Time now) {
+  {
+    const MutexLock lock(mutex_);
+    if (cursor_.has_value()) {
+      if (const absl::Status status = cursor_->CheckBacklog(); !status.ok()) EndSoon(status);
+    }
+  }
+  Pump();
+  OutStream::OnTick(now);
+}
 
 OutStream::Step BlockStream::Produce(grpc::ByteBuffer& message, absl::Status& end) {
   const absl::StatusOr<std::optional<HeadEvent>> event = cursor_->Next();
@@ -50,7 +63,8 @@ WriteReactor* StartBlockStream(Rpc& rpc, grpc::CallbackServerContext* context, c
   if (status.ok()) {
     std::optional<uint64_t> from;
     if (parsed.has_from_number()) from = parsed.from_number();
-    const absl::StatusOr<BlockCursor> started = BlockCursor::Start(rpc.engine(), from);
+    const absl::StatusOr<BlockCursor> started =
+        BlockCursor::Start(rpc.engine(), from, rpc.limits().caller.watch_backlog);
     status = started.status();
     if (started.ok()) cursor = *started;
   }

@@ -23,15 +23,7 @@ namespace mptd {
 
 namespace pb = ::mptd::v1;
 
-// One request may ask for so many accounts or slots ...
-inline constexpr size_t kMaxReadKeys = 100'000;
-// ... or for proofs of so many; each is some kilobytes.
-inline constexpr size_t kMaxProofKeys = 10'000;
-// Rows in one message of StreamAccounts and StreamStorage, when the request does not say, and at most.
-inline constexpr size_t kDefaultPageSize = 1'000;
-inline constexpr size_t kMaxPageSize = 10'000;
-
-// --- Requests. `path` is the field that an error names.
+// --- Requests. `path` is the field that an error names, `limit` the key of `max` (server/caller_limits.h).
 
 absl::StatusOr<Address> ToAddress(BytesView bytes, std::string_view path);
 absl::StatusOr<Hash> ToHash(BytesView bytes, std::string_view path);
@@ -51,14 +43,14 @@ absl::StatusOr<std::vector<AccountChange>> ToAccountChanges(
     const google::protobuf::RepeatedPtrField<pb::AccountChange>& changes);
 
 absl::StatusOr<std::vector<Address>> ToAddresses(const google::protobuf::RepeatedPtrField<std::string>& addresses,
-                                                 std::string_view path, size_t max);
+                                                 std::string_view path, size_t max, std::string_view limit);
 absl::StatusOr<std::vector<Hash>> ToSlots(const google::protobuf::RepeatedPtrField<std::string>& slots,
-                                          std::string_view path, size_t max);
-// At most kMaxProofKeys accounts and slots together.
+                                          std::string_view path, size_t max, std::string_view limit);
+// At most `max_keys` accounts and slots together.
 absl::StatusOr<std::vector<ProofTargetSpec>> ToProofTargets(
-    const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets);
-// 0 is `by_default`; more than kMaxPageSize is refused.
-absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default = kDefaultPageSize);
+    const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets, size_t max_keys);
+// 0 is `by_default`, or `max` when that is less.
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default, size_t max);
 
 // --- Responses. `out` must be new or cleared.
 

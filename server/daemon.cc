@@ -102,6 +102,9 @@ void Daemon::AddMetrics() {
     writer.Gauge("mptd_grpc_running_calls", "Calls that wait, work on a pool or stream.",
                  static_cast<double>(rpc_->running()));
     writer.Counter("mptd_log_lines_lost_total", "Lines that could not be logged.", static_cast<double>(log_.lost()));
+    writer.Gauge("mptd_grpc_connections", "Connections to gRPC's addresses, as counted within the last second.",
+                 connections_.has_value() ? static_cast<double>(connections_->connections()) : 0);
+    rpc_->WriteLoad(writer);
     if (backups_.has_value()) backups_->Write(writer);
     WriteProcessMetrics(writer);
   });
@@ -132,6 +135,10 @@ absl::Status Daemon::Listen() {
       options_.grpc, {{"mptd.v1.StateService", state_service_.get()}, {"mptd.v1.AdminService", admin_service_.get()}});
   if (!grpc.ok()) return grpc.status();
   grpc_ = *std::move(grpc);
+  connections_.emplace(grpc_->addresses(), options_.grpc.max_connections, [this](size_t closed) {
+    for (size_t i = 0; i < closed; ++i) rpc_->refusals().CountOne("max_connections");
+    log_.Warn(LogModule::kRpc, "connections_closed", {{"closed", closed}, {"limit", options_.grpc.max_connections}});
+  });
   if (!options_.http_listen.empty()) {
     absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, HttpHandlers());
     if (!http.ok()) return http.status();
@@ -215,6 +222,7 @@ absl::Status Daemon::Stop() {
   rpc_->Stop();
   health_->Stop();
   http_.reset();  // its handlers ask the engine
+  connections_.reset();
   backups_.reset();
   rpc_.reset();
   if (!engine_->Status().read_only) flushed = engine_->Flush().status();

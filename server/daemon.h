@@ -20,6 +20,7 @@
 #include "server/admin_service.h"
 #include "server/backup_schedule.h"
 #include "server/checkpoint_maker.h"
+#include "server/connection_guard.h"
 #include "server/engine_watch.h"
 #include "server/grpc_server.h"
 #include "server/health_checks.h"
@@ -110,6 +111,7 @@ class Daemon {
   std::unique_ptr<grpc::Service> state_service_;
   std::unique_ptr<grpc::Service> admin_service_;
   std::unique_ptr<GrpcServer> grpc_;
+  std::optional<ConnectionGuard> connections_;
   std::unique_ptr<HttpServer> http_;
 };
 

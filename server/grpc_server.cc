@@ -9,6 +9,7 @@
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/listen_address.h"
@@ -32,6 +33,10 @@ void ForwardGrpcLog(gpr_log_func_args* args) {
 
 int ToInt(size_t value) { return static_cast<int>(std::min<size_t>(value, std::numeric_limits<int>::max())); }
 
+int ToMilliseconds(absl::Duration duration) {
+  return ToInt(static_cast<size_t>(std::max<int64_t>(absl::ToInt64Milliseconds(duration), 1)));
+}
+
 bool IsUnix(const std::string& address) { return address.starts_with(kUnixScheme); }
 
 std::string UnixPath(const std::string& address) { return address.substr(kUnixScheme.size()); }
@@ -39,7 +44,10 @@ std::string UnixPath(const std::string& address) { return address.substr(kUnixSc
 void SetOptions(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(ToInt(options.max_message_bytes));
   builder.SetMaxSendMessageSize(ToInt(options.max_message_bytes));
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, ToInt(options.max_concurrent_calls));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, ToInt(options.max_calls_per_connection));
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, ToInt(options.max_metadata_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, ToMilliseconds(options.max_connection_idle));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, ToMilliseconds(options.handshake_timeout));
   // Two daemons must not share a port, each getting some of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // Finds peers that are gone without a word, so that their streams end.
@@ -48,6 +56,16 @@ void SetOptions(const GrpcServerOptions& options, grpc::ServerBuilder& builder) 
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Clients may do the same; the default would throw out those that ping more than every five minutes.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 9'000);
+  // gRPC unpacks a message before it looks at its size, so a small one could become as large as it likes.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  // And it collects a message as a whole before it refuses it for its length. What all connections collect together is
+  // bounded by this: when it is used up, gRPC reads less at a time and then gives up streams.
+  if (options.max_buffered_bytes > 0) {
+    grpc::ResourceQuota quota("mptd");
+    quota.Resize(options.max_buffered_bytes);
+    builder.SetResourceQuota(quota);
+  }
   // Bookkeeping for a debugging service that is not offered.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
 }

@@ -18,7 +18,12 @@ namespace mptd {
 struct GrpcServerOptions {
   std::vector<std::string> listen;  // host:port, [v6]:port or unix:/path; port 0 takes a free one
   size_t max_message_bytes = size_t{256} << 20;
-  size_t max_concurrent_calls = 1024;  // of one connection; more wait at the client
+  size_t max_calls_per_connection = 1024;  // more wait at the client
+  size_t max_metadata_bytes = size_t{8} << 10;
+  size_t max_connections = 1024;
+  absl::Duration max_connection_idle = absl::Hours(1);
+  absl::Duration handshake_timeout = absl::Seconds(20);
+  size_t max_buffered_bytes = 0;  // of what clients send, for all of them; 0: no limit
 };
 
 // Methods may be called from any thread; Shutdown once.

@@ -47,10 +47,12 @@ absl::Status MemoryGuard::Admit(uint64_t bytes) const {
   if (limit == 0) return absl::OkStatus();
   const uint64_t used = resident_bytes_.load(std::memory_order_relaxed) + kCopies * bytes;
   if (used / kRefuseAbove < limit / 100) return absl::OkStatus();
-  return RetryLater(
-      absl::StrFormat("memory is short: %d of the %d bytes of limits.max_memory_bytes are in use or asked for", used,
-                      limit),
-      kRetryDelay);
+  return WithLimit(
+      RetryLater(
+          absl::StrFormat("memory is short: %d of the %d bytes of limits.max_memory_bytes are in use or asked for",
+                          used, limit),
+          kRetryDelay),
+      "max_memory_bytes");
 }
 
 void MemoryGuard::SetShift(unsigned shift) {

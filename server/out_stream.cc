@@ -2,13 +2,19 @@
 
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "core/errors.h"
 #include "server/status_mapping.h"
 
 namespace mptd {
 
-absl::Status ShuttingDown() {
-  return WithReason(absl::UnavailableError("the daemon is shutting down"), "SHUTTING_DOWN");
+absl::Status Stalled(absl::Duration after) {
+  return WithReason(
+      NoRoom(absl::StrFormat("the reader has taken nothing for %s (limits.max_stream_stall); open another "
+                             "stream from where this one got",
+                             absl::FormatDuration(after)),
+             "max_stream_stall"),
+      "STREAM_STALLED");
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* OutStream::Begin(const absl::Status& status) {
@@ -17,7 +23,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* OutStream::Begin(const absl::Status&
     entered_ = rpc_.TryEnter();
     if (!entered_) refusal = TooBusy();
   }
-  if (refusal.ok() && !rpc_.streams().Add(this)) refusal = ShuttingDown();
+  if (refusal.ok()) refusal = rpc_.streams().Add(this);
   if (!refusal.ok()) {
     const MutexLock lock(mutex_);
     end_ = refusal;
@@ -62,9 +68,27 @@ void OutStream::OnDone() {
   delete this;
 }
 
+void OutStream::EndSoon(const absl::Status& status) {
+  if (end_.has_value() || finished_) return;
+  end_ = status;
+  LetGo();
+}
+
+void OutStream::OnTick(absl::Time now) {
+  const absl::Duration stall = rpc_.limits().caller.stream_stall;
+  bool cut_off = false;
+  {
+    const MutexLock lock(mutex_);
+    if (!writing_ || now - write_begun_ < stall) return;
+    EndSoon(Stalled(stall));
+    cut_off = now - write_begun_ >= 2 * stall;
+  }
+  if (cut_off) context_->TryCancel();
+}
+
 bool OutStream::Abandoned() {
   const MutexLock lock(mutex_);
-  return cancelled_ || draining_;
+  return cancelled_ || draining_ || end_.has_value();
 }
 
 absl::Status OutStream::Interruption() const {
@@ -90,6 +114,7 @@ void OutStream::Advance(bool job_done) {
       const Step step = Produce(message_, end);
       if (step == Step::kEnd) end_ = end;
       write = writing_ = step == Step::kMessage;
+      if (write) write_begun_ = absl::Now();
     }
     if (end_.has_value()) {
       if (job_running_) return;

@@ -1,5 +1,7 @@
 // The common part of all server-streaming calls: one message is written at a time, the next is made when it is gone,
-// and nothing piles up for a reader who is slow.
+// and nothing piles up for a reader who is slow. A reader who takes nothing for limits.max_stream_stall loses the
+// stream: what it holds is let go then; the reader gets the reason if it reads on within as long again, and else the
+// call is cut off.
 //
 // A stream owns itself: it is deleted by gRPC's OnDone. Its methods come from gRPC's threads, the registry's and a
 // pool's, all at once; `mutex_` guards the state.
@@ -28,6 +30,7 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   void OnCancel() final;
   void OnDone() final;
   void OnDrain() final;
+  void OnTick(absl::Time now) override;
 
  protected:
   enum class Step { kMessage, kWait, kEnd };
@@ -44,6 +47,11 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   virtual bool WantsJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return false; }
   virtual TaskPool& JobPool() { return rpc_.readers(); }
   virtual void RunJob() {}
+
+  // Called once when the stream is going to end although a message is still on its way: lets go of what it holds.
+  virtual void LetGo() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {}
+  // Ends the stream with `status` as soon as the message that is on its way has gone, if it does not end before.
+  void EndSoon(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Goes on as far as is possible. The stream may be gone when it returns, unless a job of it is running.
   void Pump() { Advance(/*job_done=*/false); }
@@ -67,13 +75,14 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   bool entered_ = false;      // written by Begin only
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time write_begun_ ABSL_GUARDED_BY(mutex_);  // when writing_
   bool job_running_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// What a stream ends with when the daemon stops.
-absl::Status ShuttingDown();
+// What a stream ends with whose reader has taken nothing for limits.max_stream_stall.
+absl::Status Stalled(absl::Duration after);
 
 }  // namespace mptd

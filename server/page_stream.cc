@@ -28,9 +28,11 @@ class PageStream final : public OutStream {
   // Reads and serialises the page that starts at the key.
   using Fetch = std::function<absl::StatusOr<Page>(const StateView& view, const Hash& start)>;
 
-  PageStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context, StateViewPtr view, const Hash& start,
-             Fetch fetch)
+  // `pin` is what lets the stream hold `view`; both are empty when Begin is to refuse it.
+  PageStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context, Gate::Ticket pin, StateViewPtr view,
+             const Hash& start, Fetch fetch)
       : OutStream(rpc, method, context),
+        pin_(std::move(pin)),
         fetch_(std::move(fetch)),
         opened_(absl::Now()),
         view_(std::move(view)),
@@ -43,8 +45,10 @@ class PageStream final : public OutStream {
   Step Produce(grpc::ByteBuffer& message, absl::Status& end) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WantsJob() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunJob() override;
+  void LetGo() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
  private:
+  const Gate::Ticket pin_;
   const Fetch fetch_;
   const absl::Time opened_;
   StateViewPtr view_ ABSL_GUARDED_BY(mutex_);
@@ -53,20 +57,22 @@ class PageStream final : public OutStream {
   std::optional<Hash> resume_ ABSL_GUARDED_BY(mutex_);  // behind all that was sent; absent after the last page
   absl::Status failed_ ABSL_GUARDED_BY(mutex_);
   bool expired_ ABSL_GUARDED_BY(mutex_) = false;
+  bool let_go_ ABSL_GUARDED_BY(mutex_) = false;  // nothing more is to be held
 };
 
 absl::Status TooOld(absl::Duration age, const Hash& resume) {
-  return WithReason(
-      absl::AbortedError(absl::StrFormat("the stream is older than %s; resume at next_key %s, of a newer block "
-                                         "if this one is not served any more",
-                                         absl::FormatDuration(age), ToHex(resume))),
-      "STREAM_TOO_OLD");
+  return WithReason(WithLimit(absl::AbortedError(absl::StrFormat(
+                                  "the stream is older than %s; resume at next_key %s, of a newer block "
+                                  "if this one is not served any more",
+                                  absl::FormatDuration(age), ToHex(resume))),
+                              "max_stream_age"),
+                    "STREAM_TOO_OLD");
 }
 
 OutStream::Step PageStream::Produce(grpc::ByteBuffer& message, absl::Status& end) {
   if (!resume_.has_value()) return Step::kEnd;
   if (expired_) {
-    end = TooOld(rpc_.limits().max_stream_age, *resume_);
+    end = TooOld(rpc_.limits().caller.stream_age, *resume_);
     return Step::kEnd;
   }
   if (ready_.has_value()) {
@@ -98,12 +104,19 @@ void PageStream::RunJob() {
   }
   next_ = page->next;
   if (!next_.has_value()) view_.reset();
-  if (!expired_) ready_ = *std::move(page);
+  if (!let_go_) ready_ = *std::move(page);
+}
+
+void PageStream::LetGo() {
+  let_go_ = true;
+  view_.reset();
+  ready_.reset();
 }
 
 void PageStream::OnTick(absl::Time now) {
+  OutStream::OnTick(now);
   const absl::Duration age = now - opened_;
-  const absl::Duration max_age = rpc_.limits().max_stream_age;
+  const absl::Duration max_age = rpc_.limits().caller.stream_age;
   if (age < max_age) return;
   // Told at once, unless a page is stuck on its way; then the reader is given as long again before the call is cut off.
   if (age >= 2 * max_age) context_->TryCancel();
@@ -111,14 +124,14 @@ void PageStream::OnTick(absl::Time now) {
     const MutexLock lock(mutex_);
     if (expired_) return;
     expired_ = true;
-    view_.reset();
-    ready_.reset();
+    LetGo();
   }
   Pump();
 }
 
 // What both calls have in common of their requests.
 struct Rows {
+  Gate::Ticket pin;
   StateViewPtr view;
   pb::Block block;
   Hash start;  // zero for the first
@@ -127,13 +140,19 @@ struct Rows {
 
 template <typename Request>
 absl::Status OpenRows(Rpc& rpc, const Request& request, Rows& out) {
-  const absl::StatusOr<size_t> limit = ToPageSize(request.page_size(), rpc.limits().page_size);
+  const absl::StatusOr<size_t> limit =
+      ToPageSize(request.page_size(), rpc.limits().page_size, rpc.limits().caller.page_rows);
   if (!limit.ok()) return limit.status();
   out.limit = std::min(*limit, std::max<size_t>(rpc.limits().max_message_bytes / kRowBytes, 1));
   if (request.has_start_key()) {
     const absl::StatusOr<Hash> start = ToHash(request.start_key(), "start_key");
     if (!start.ok()) return start.status();
     out.start = *start;
+  }
+  if (absl::Status status = rpc.AdmitMemory(); !status.ok()) return status;
+  out.pin = rpc.pinned_views().Enter();
+  if (!out.pin) {
+    return NoRoom("as many streams hold a view as limits.max_pinned_views allows; try again later", "max_pinned_views");
   }
   absl::StatusOr<StateViewPtr> view = rpc.calls().OpenView(request.block(), &out.block);
   if (!view.ok()) return view.status();
@@ -171,7 +190,8 @@ WriteReactor* StartAccountStream(Rpc& rpc, grpc::CallbackServerContext* context,
     }
     return Finish(response, block, page->next, rpc.limits().max_message_bytes);
   };
-  return (new PageStream(rpc, Method::kStreamAccounts, context, rows.view, rows.start, std::move(fetch)))
+  return (new PageStream(rpc, Method::kStreamAccounts, context, std::move(rows.pin), rows.view, rows.start,
+                         std::move(fetch)))
       ->Begin(status);
 }
 
@@ -199,7 +219,9 @@ WriteReactor* StartStorageStream(Rpc& rpc, grpc::CallbackServerContext* context,
     }
     return Finish(response, block, page->next, rpc.limits().max_message_bytes);
   };
-  return (new PageStream(rpc, Method::kStreamStorage, context, rows.view, rows.start, std::move(fetch)))->Begin(status);
+  return (new PageStream(rpc, Method::kStreamStorage, context, std::move(rows.pin), rows.view, rows.start,
+                         std::move(fetch)))
+      ->Begin(status);
 }
 
 }  // namespace mptd

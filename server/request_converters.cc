@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_format.h"
 #include "core/errors.h"
 #include "server/converters.h"
@@ -5,12 +7,14 @@
 namespace mptd {
 namespace {
 
+constexpr std::string_view kProofKeysLimit = "max_proof_keys";
+
 absl::Status WrongLength(std::string_view path, size_t want, size_t have) {
   return InvalidField(path, absl::StrFormat("must have %d bytes, has %d", want, have));
 }
 
-absl::Status TooMany(std::string_view path, size_t max, size_t have) {
-  return InvalidField(path, absl::StrFormat("may have at most %d entries, has %d", max, have));
+absl::Status TooMany(std::string_view path, size_t max, size_t have, std::string_view limit) {
+  return OverLimit(path, absl::StrFormat("may have at most %d entries, has %d", max, have), limit);
 }
 
 // The path of an element; made only once something is wrong.
@@ -25,8 +29,8 @@ absl::Status CopyFixed(BytesView bytes, std::string_view path, std::optional<T>&
 
 template <typename T>
 absl::StatusOr<std::vector<T>> ToFixedList(const google::protobuf::RepeatedPtrField<std::string>& list,
-                                           std::string_view path, size_t max) {
-  if (static_cast<size_t>(list.size()) > max) return TooMany(path, max, static_cast<size_t>(list.size()));
+                                           std::string_view path, size_t max, std::string_view limit) {
+  if (static_cast<size_t>(list.size()) > max) return TooMany(path, max, static_cast<size_t>(list.size()), limit);
   std::vector<T> out;
   out.reserve(static_cast<size_t>(list.size()));
   for (int i = 0; i < list.size(); ++i) {
@@ -172,39 +176,40 @@ absl::StatusOr<BlockChanges> ToBlockChanges(const pb::ApplyStateChangesRequest& 
 }
 
 absl::StatusOr<std::vector<Address>> ToAddresses(const google::protobuf::RepeatedPtrField<std::string>& addresses,
-                                                 std::string_view path, size_t max) {
-  return ToFixedList<Address>(addresses, path, max);
+                                                 std::string_view path, size_t max, std::string_view limit) {
+  return ToFixedList<Address>(addresses, path, max, limit);
 }
 
 absl::StatusOr<std::vector<Hash>> ToSlots(const google::protobuf::RepeatedPtrField<std::string>& slots,
-                                          std::string_view path, size_t max) {
-  return ToFixedList<Hash>(slots, path, max);
+                                          std::string_view path, size_t max, std::string_view limit) {
+  return ToFixedList<Hash>(slots, path, max, limit);
 }
 
 absl::StatusOr<std::vector<ProofTargetSpec>> ToProofTargets(
-    const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets) {
+    const google::protobuf::RepeatedPtrField<pb::ProofTarget>& targets, size_t max_keys) {
   size_t keys = static_cast<size_t>(targets.size());
   for (const pb::ProofTarget& target : targets) keys += static_cast<size_t>(target.slots_size());
-  if (keys > kMaxProofKeys) {
-    return InvalidField(
-        "targets", absl::StrFormat("may have at most %d accounts and slots together, has %d", kMaxProofKeys, keys));
+  if (keys > max_keys) {
+    return OverLimit("targets",
+                     absl::StrFormat("may have at most %d accounts and slots together, has %d", max_keys, keys),
+                     kProofKeysLimit);
   }
   std::vector<ProofTargetSpec> out;
   out.reserve(static_cast<size_t>(targets.size()));
   for (int i = 0; i < targets.size(); ++i) {
     const absl::StatusOr<Address> address = ToAddress(targets[i].address(), "address");
     if (!address.ok()) return WithFieldPrefix(address.status(), At("targets", i));
-    absl::StatusOr<std::vector<Hash>> slots = ToSlots(targets[i].slots(), "slots", kMaxProofKeys);
+    absl::StatusOr<std::vector<Hash>> slots = ToSlots(targets[i].slots(), "slots", max_keys, kProofKeysLimit);
     if (!slots.ok()) return WithFieldPrefix(slots.status(), At("targets", i));
     out.push_back({.address = *address, .slots = *std::move(slots)});
   }
   return out;
 }
 
-absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default) {
-  if (page_size == 0) return by_default;
-  if (page_size > kMaxPageSize) {
-    return InvalidField("page_size", absl::StrFormat("may be at most %d, is %d", kMaxPageSize, page_size));
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size, size_t by_default, size_t max) {
+  if (page_size == 0) return std::min(by_default, max);
+  if (page_size > max) {
+    return OverLimit("page_size", absl::StrFormat("may be at most %d, is %d", max, page_size), "max_page_rows");
   }
   return page_size;
 }

@@ -14,10 +14,7 @@ namespace mptd {
 namespace {
 
 constexpr size_t kOperatorThreads = 3;
-// Waiting tasks hold their requests in memory, so the queue is no longer than what a burst needs.
-constexpr size_t kWaitingPerThread = 64;
 constexpr size_t kOperatorsWaiting = 8;
-constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -37,12 +34,15 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limit
       metrics_(metrics),
       limits_(limits),
       events_(engine, log),
-      calls_(engine, blocks_, events_),
+      calls_(engine, blocks_, events_, limits.caller),
       memory_(engine, log, ResidentMemoryBytes),
-      streams_(engine),
-      readers_("mptd-read", limits.read_threads, limits.read_threads * kWaitingPerThread),
-      writers_("mptd-write", limits.write_threads, limits.write_threads * kWaitingPerThread),
-      prover_("mptd-proof", 1, kWaitingPerThread),
+      pinned_views_(limits.caller.pinned_views),
+      root_calls_(limits.caller.root_calls),
+      root_changes_(limits.caller.root_changes),
+      streams_(engine, limits.caller.streams),
+      readers_("mptd-read", limits.read_threads, limits.max_waiting_calls),
+      writers_("mptd-write", limits.write_threads, limits.max_waiting_calls),
+      prover_("mptd-proof", 1, limits.max_waiting_calls),
       operators_("mptd-admin", kOperatorThreads, kOperatorsWaiting) {}
 
 void Rpc::Stop() {
@@ -61,6 +61,7 @@ bool Rpc::TryEnter(size_t bytes) {
 
 void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace) {
   metrics_.Record(static_cast<size_t>(method), static_cast<size_t>(status.code()), duration);
+  refusals_.Count(status);
   const bool slow = IsSlow(duration);
   const LogLevel level = slow ? LogLevel::kWarn : LogLevel::kDebug;
   if (!log_.Enabled(level, LogModule::kRpc)) return;
@@ -75,6 +76,7 @@ void Rpc::Record(Method method, const absl::Status& status, absl::Duration durat
 
 void Rpc::RecordStream(Method method, const absl::Status& status, const CallTrace& trace) {
   metrics_.RecordCode(static_cast<size_t>(method), static_cast<size_t>(status.code()));
+  refusals_.Count(status);
   if (!log_.Enabled(LogLevel::kDebug, LogModule::kRpc)) return;
   const std::vector<LogField> fields = trace.Fields(/*times=*/true);
   const LogScope scope(fields);
@@ -111,7 +113,27 @@ void Rpc::LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTime
              {"duration_ms", times.engine.read + times.engine.tries}});
 }
 
-absl::Status TooBusy() { return RetryLater("too many calls are running; try again later", kRetryDelay); }
+void Rpc::WriteLoad(MetricsWriter& writer) const {
+  const std::pair<const char*, const TaskPool*> pools[] = {
+      {"read", &readers_}, {"write", &writers_}, {"proof", &prover_}, {"admin", &operators_}};
+  for (const auto& [name, pool] : pools) {
+    writer.Gauge("mptd_grpc_waiting_calls", "Calls that no thread has begun yet.", static_cast<double>(pool->waiting()),
+                 {{"pool", name}});
+  }
+  writer.Gauge("mptd_grpc_pinned_views", "Streams that may pin a view.", static_cast<double>(pinned_views_.inside()));
+  writer.Gauge("mptd_grpc_root_calls", "Calls of ComputeStateRoot that wait or run.",
+               static_cast<double>(root_calls_.inside()));
+  refusals_.Write(writer);
+}
+
+absl::Status TooBusy() {
+  return NoRoom("as many calls are running as server.max_concurrent_calls allows; try again later",
+                "max_concurrent_calls");
+}
+
+absl::Status QueueFull() {
+  return NoRoom("as many calls are waiting as server.max_waiting_calls allows; try again later", "max_waiting_calls");
+}
 
 absl::Time CallDeadline(const grpc::CallbackServerContext& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
@@ -163,9 +185,10 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 absl::Status SerializeMessage(const google::protobuf::MessageLite& message, size_t max_bytes, grpc::ByteBuffer& bytes) {
   const size_t size = message.ByteSizeLong();
   if (size > max_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the answer has %d bytes, more than the %d of server.max_message_bytes; ask for less at once",
-                        size, max_bytes));
+    return WithLimit(absl::InvalidArgumentError(absl::StrFormat(
+                         "the answer has %d bytes, more than the %d of server.max_message_bytes; ask for less at once",
+                         size, max_bytes)),
+                     "max_message_bytes");
   }
   const grpc::Slice slice(size);
   // A slice that nobody else has is filled in place, as grpc::GenericSerialize does.

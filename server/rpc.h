@@ -22,6 +22,7 @@
 #include "metrics/metrics.h"
 #include "server/block_metrics.h"
 #include "server/call_trace.h"
+#include "server/caller_limits.h"
 #include "server/memory_guard.h"
 #include "server/state_calls.h"
 #include "server/stream_registry.h"
@@ -90,11 +91,12 @@ struct RpcLimits {
   size_t max_concurrent_calls = 1024;
   absl::Duration default_deadline = absl::Seconds(30);  // of writes that bring none; zero: no limit
   absl::Duration slow_call = absl::Seconds(1);          // logged; zero: never
-  absl::Duration max_stream_age = absl::Minutes(10);    // of streams that pin a view
   size_t read_threads = 4;
   bool parallel_proofs = true;  // false: proofs are made one after the other
   size_t page_size = 1000;      // of StreamAccounts and StreamStorage, where the caller does not say
   size_t write_threads = 8;
+  size_t max_waiting_calls = 512;  // of each pool
+  CallerLimits caller;
 };
 
 class Rpc {
@@ -114,6 +116,11 @@ class Rpc {
   TaskPool& operators() { return operators_; }
   TaskPool& provers() { return limits_.parallel_proofs ? readers_ : prover_; }
   MemoryGuard& memory() { return memory_; }
+  // What there may be of at once.
+  Gate& pinned_views() { return pinned_views_; }
+  Gate& root_calls() { return root_calls_; }
+  Gate& root_changes() { return root_changes_; }
+  LimitRefusals& refusals() { return refusals_; }
   const RpcLimits& limits() const { return limits_; }
 
   // Ends streams with UNAVAILABLE as soon as what they are doing is done, and refuses new ones.
@@ -127,10 +134,11 @@ class Rpc {
     running_.fetch_sub(1, std::memory_order_relaxed);
     request_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   }
-  // RESOURCE_EXHAUSTED when there is no memory for the requests that have entered and `more` bytes.
-  absl::Status AdmitMemory(size_t more = 0) const {
-    return memory_.Admit(request_bytes_.load(std::memory_order_relaxed) + more);
-  }
+  // RESOURCE_EXHAUSTED when there is no memory for the requests that have entered and what streams hold.
+  absl::Status AdmitMemory() const { return memory_.Admit(request_bytes_.load(std::memory_order_relaxed)); }
+  // What a stream has read and not worked off, beside its entry.
+  void Hold(size_t bytes) { request_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  void Release(size_t bytes) { request_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
   size_t running() const { return running_.load(std::memory_order_relaxed); }
 
   // Every unary call ends here, and every stream in the latter; `status` is as the client gets it.
@@ -141,6 +149,8 @@ class Rpc {
   // A block that was refused, by whatever call: a root that differs is counted and logged, for the caller and the
   // daemon disagree about the state.
   void RecordRefusedBlock(uint64_t number, const absl::Status& status);
+  // What waits for a thread, and what is going on of what there is a limit for.
+  void WriteLoad(MetricsWriter& writer) const;
   // A block that was applied, by whatever call.
   void LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times);
 
@@ -159,6 +169,10 @@ class Rpc {
   std::atomic<size_t> running_{0};
   std::atomic<size_t> request_bytes_{0};
   MemoryGuard memory_;
+  LimitRefusals refusals_;
+  Gate pinned_views_;
+  Gate root_calls_;
+  Gate root_changes_;
   StreamRegistry streams_;
   TaskPool readers_;
   TaskPool writers_;
@@ -166,8 +180,9 @@ class Rpc {
   TaskPool operators_;
 };
 
-// The refusal of a call when there is no room for it.
+// The refusals of a call when too many are running, or waiting for a thread.
 absl::Status TooBusy();
+absl::Status QueueFull();
 
 // When the call must be over; the infinite future when the client has set no deadline.
 absl::Time CallDeadline(const grpc::CallbackServerContext& context);
@@ -183,7 +198,7 @@ google::protobuf::ArenaOptions RequestArena();
 // INVALID_ARGUMENT when `bytes` is not such a message. (A typed gRPC handler would answer UNIMPLEMENTED without a
 // word.)
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message);
-// RESOURCE_EXHAUSTED when it is longer than `max_bytes`.
+// INVALID_ARGUMENT when it is longer than `max_bytes`: no later call would get it either.
 absl::Status SerializeMessage(const google::protobuf::MessageLite& message, size_t max_bytes, grpc::ByteBuffer& bytes);
 
 }  // namespace mptd

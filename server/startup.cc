@@ -20,6 +20,10 @@ namespace {
 constexpr uint64_t kBytesANode = 180;
 constexpr uint64_t kBytesARow = 160;
 
+// Of limits.max_memory_bytes, what gRPC may hold of messages that are still arriving. Longer ones than this would be
+// refused by the memory guard, too, which counts what they become.
+constexpr uint64_t kBufferedShare = 4;
+
 Durability ToDurability(config::PersistenceMode mode) {
   switch (mode) {
     case config::PersistenceMode::kSync:
@@ -76,6 +80,7 @@ EngineLimits ToEngineLimits(const config::Settings& settings) {
   out.keep_blocks = std::max(settings.pruning.keep_recent_states, settings.pruning.prune_older_than_blocks);
   out.max_changes_per_block = settings.limits.max_accounts_per_transition;
   out.max_slots_per_account = settings.limits.max_storage_slots_per_account;
+  out.max_slots_per_block = settings.limits.max_slots_per_transition;
   out.node_cache_bytes =
       CacheBytes(cache.enable_node_cache, cache.node_cache_bytes, cache.max_cached_nodes, kBytesANode);
   out.row_cache_bytes =
@@ -153,6 +158,20 @@ RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded) {
   return out;
 }
 
+CallerLimits ToCallerLimits(const config::Settings::Limits& limits) {
+  return {.accounts_per_read = limits.max_accounts_per_read,
+          .slots_per_read = limits.max_slots_per_read,
+          .proof_keys = limits.max_proof_keys,
+          .page_rows = limits.max_page_rows,
+          .streams = limits.max_streams,
+          .pinned_views = limits.max_pinned_views,
+          .stream_age = limits.max_stream_age,
+          .stream_stall = limits.max_stream_stall,
+          .watch_backlog = limits.max_watch_backlog,
+          .root_calls = limits.max_root_calls,
+          .root_changes = limits.max_root_changes};
+}
+
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version) {
   const config::Settings::Server& server = loaded.settings.server;
   DaemonOptions out;
@@ -160,12 +179,18 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   out.data_dir = loaded.settings.server.data_dir;
   out.persistence_mode = std::string(config::Name(loaded.settings.persistence.mode));
   out.runtime = ToRuntimeSettings(loaded);
-  out.grpc = {.listen = server.listen,
-              .max_message_bytes = server.max_message_bytes,
-              .max_concurrent_calls = server.max_concurrent_calls};
+  out.grpc = {.listen = server.listen, .max_message_bytes = server.max_message_bytes};
   if (server.http_listen != "off") out.http_listen = server.http_listen;
   out.limits.max_message_bytes = server.max_message_bytes;
   out.limits.max_concurrent_calls = server.max_concurrent_calls;
+  out.grpc.max_calls_per_connection = server.max_calls_per_connection;
+  out.grpc.max_connections = server.max_connections;
+  out.grpc.max_connection_idle = server.max_connection_idle;
+  out.grpc.handshake_timeout = server.handshake_timeout;
+  out.grpc.max_metadata_bytes = server.max_metadata_bytes;
+  out.grpc.max_buffered_bytes = loaded.settings.limits.max_memory_bytes / kBufferedShare;
+  out.limits.max_waiting_calls = server.max_waiting_calls;
+  out.limits.caller = ToCallerLimits(loaded.settings.limits);
   out.limits.default_deadline = server.default_deadline;
   out.limits.slow_call = loaded.settings.logging.slow_call_ms;
   out.limits.parallel_proofs = loaded.settings.performance.enable_parallel_proofs;

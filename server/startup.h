@@ -22,6 +22,7 @@ EngineOptions ToDataOptions(const config::Settings& settings);
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
 HealthOptions ToHealthOptions(const config::Settings& settings);
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded);
+CallerLimits ToCallerLimits(const config::Settings::Limits& limits);
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version);
 
 // The root of the genesis' accounts, worked out without a database.

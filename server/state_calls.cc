@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/engine/change_limits.h"
 #include "core/errors.h"
 #include "server/converters.h"
 
@@ -66,6 +67,8 @@ absl::Status StateCalls::ComputeStateRoot(const pb::ComputeStateRootRequest& req
                                           pb::ComputeStateRootResponse& response) const {
   const absl::StatusOr<std::vector<AccountChange>> changes = ToAccountChanges(request.changes());
   if (!changes.ok()) return changes.status();
+  // What no block may change, no dry run may either.
+  if (absl::Status s = CheckChangeLimits(*changes, ChangeLimitsOf(engine_.limits())); !s.ok()) return s;
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();
   const absl::StatusOr<Hash> root = (*view)->ComputeRoot(*changes, request.keep_empty_accounts());
@@ -96,7 +99,8 @@ absl::Status StateCalls::GetAccount(const pb::GetAccountRequest& request, pb::Ge
 }
 
 absl::Status StateCalls::GetAccounts(const pb::GetAccountsRequest& request, pb::GetAccountsResponse& response) const {
-  const absl::StatusOr<std::vector<Address>> addresses = ToAddresses(request.addresses(), "addresses", kMaxReadKeys);
+  const absl::StatusOr<std::vector<Address>> addresses =
+      ToAddresses(request.addresses(), "addresses", limits_.accounts_per_read, "max_accounts_per_read");
   if (!addresses.ok()) return addresses.status();
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();
@@ -116,7 +120,8 @@ absl::Status StateCalls::GetAccounts(const pb::GetAccountsRequest& request, pb::
 absl::Status StateCalls::GetStorage(const pb::GetStorageRequest& request, pb::GetStorageResponse& response) const {
   const absl::StatusOr<Address> address = ToAddress(request.address(), "address");
   if (!address.ok()) return address.status();
-  const absl::StatusOr<std::vector<Hash>> slots = ToSlots(request.slots(), "slots", kMaxReadKeys);
+  const absl::StatusOr<std::vector<Hash>> slots =
+      ToSlots(request.slots(), "slots", limits_.slots_per_read, "max_slots_per_read");
   if (!slots.ok()) return slots.status();
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();
@@ -163,7 +168,8 @@ absl::Status StateCalls::GetProof(const pb::GetProofRequest& request, pb::GetPro
   const absl::Time begin = absl::Now();
   const absl::StatusOr<Address> address = ToAddress(request.address(), "address");
   if (!address.ok()) return address.status();
-  const absl::StatusOr<std::vector<Hash>> slots = ToSlots(request.slots(), "slots", kMaxProofKeys);
+  const absl::StatusOr<std::vector<Hash>> slots =
+      ToSlots(request.slots(), "slots", limits_.proof_keys, "max_proof_keys");
   if (!slots.ok()) return slots.status();
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();
@@ -184,7 +190,7 @@ absl::Status StateCalls::GetProof(const pb::GetProofRequest& request, pb::GetPro
 absl::Status StateCalls::GetMultiProof(const pb::GetMultiProofRequest& request,
                                        pb::GetMultiProofResponse& response) const {
   const absl::Time begin = absl::Now();
-  const absl::StatusOr<std::vector<ProofTargetSpec>> targets = ToProofTargets(request.targets());
+  const absl::StatusOr<std::vector<ProofTargetSpec>> targets = ToProofTargets(request.targets(), limits_.proof_keys);
   if (!targets.ok()) return targets.status();
   const absl::StatusOr<StateViewPtr> view = OpenView(request.block(), response.mutable_block());
   if (!view.ok()) return view.status();

@@ -9,6 +9,7 @@
 #include "core/engine/engine.h"
 #include "mptd/v1/state.pb.h"
 #include "server/block_metrics.h"
+#include "server/caller_limits.h"
 #include "server/state_events.h"
 
 namespace mptd {
@@ -30,8 +31,8 @@ struct BlockTimes {
 class StateCalls {
  public:
   // All must outlive this; `blocks` and `events` learn of every applied block, and `events` of proofs.
-  StateCalls(StateEngine& engine, BlockMetrics& blocks, const StateEvents& events)
-      : engine_(engine), blocks_(blocks), events_(events) {}
+  StateCalls(StateEngine& engine, BlockMetrics& blocks, const StateEvents& events, const CallerLimits& limits = {})
+      : engine_(engine), blocks_(blocks), events_(events), limits_(limits) {}
 
   // These may wait, for the writer or for the disk. `times` are told of a block that was applied.
   absl::Status ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
@@ -58,6 +59,7 @@ class StateCalls {
   StateEngine& engine_;
   BlockMetrics& blocks_;
   const StateEvents& events_;
+  const CallerLimits limits_;
 };
 
 }  // namespace mptd

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_format.h"
+#include "core/errors.h"
 #include "mptd/v1/state.grpc.pb.h"
 #include "server/apply_stream.h"
 #include "server/streams.h"
@@ -66,9 +68,20 @@ class StateServiceImpl final : public RawStateService {
         [this](const auto& request, auto& response) { return calls_.RollbackTo(request, response); });
   }
   Unary* ComputeStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    Gate::Ticket call = rpc_.root_calls().Enter();
+    if (!call) {
+      return Refuse(rpc_, Method::kComputeStateRoot, c,
+                    NoRoom("as many state roots are being computed as limits.max_root_calls allows; try again later",
+                           "max_root_calls"));
+    }
     return OnReaders<pb::ComputeStateRootRequest, pb::ComputeStateRootResponse>(
         Method::kComputeStateRoot, c, in, out,
-        [this](const auto& request, auto& response) { return calls_.ComputeStateRoot(request, response); });
+        [this, call = std::move(call)](const auto& request, auto& response) mutable {
+          const Gate::Ticket until_answered = std::move(call);
+          Gate::Ticket changes;
+          if (absl::Status s = AdmitChanges(request, changes); !s.ok()) return s;
+          return calls_.ComputeStateRoot(request, response);
+        });
   }
   Unary* GetAccount(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return RunInline<pb::GetAccountRequest, pb::GetAccountResponse>(
@@ -120,6 +133,20 @@ class StateServiceImpl final : public RawStateService {
   Writer* StreamStorage(Context* c, const ByteBuffer* in) override { return StartStorageStream(rpc_, c, *in); }
 
  private:
+  // Dry runs share what they may work on at the same time.
+  absl::Status AdmitChanges(const pb::ComputeStateRootRequest& request, Gate::Ticket& ticket) {
+    size_t count = static_cast<size_t>(request.changes_size());
+    for (const pb::AccountChange& change : request.changes()) count += static_cast<size_t>(change.slots_size());
+    Gate& gate = rpc_.root_changes();
+    if (count > gate.max()) {
+      return OverLimit("changes", absl::StrFormat("has %d accounts and slots, the limit is %d", count, gate.max()),
+                       "max_root_changes");
+    }
+    ticket = gate.Enter(count);
+    if (ticket) return absl::OkStatus();
+    return NoRoom("as many changes are being worked on as limits.max_root_changes allows; try again later",
+                  "max_root_changes");
+  }
   template <typename Request, typename Response, typename Handler>
   Unary* OnReaders(Method method, Context* c, const ByteBuffer* in, ByteBuffer* out, Handler handler) {
     return RunOnPool<Request, Response>(rpc_, rpc_.readers(), method, c, in, out, std::move(handler));

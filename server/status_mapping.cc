@@ -34,9 +34,11 @@ void AddDetails(const absl::Status& status, const std::string& message, google::
     violation->set_description(Description(message, *path));
     out.add_details()->PackFrom(bad);
   }
-  if (const auto reason = ErrorReason(status); reason.has_value()) {
+  const std::optional<std::string> limit = LimitOf(status);
+  if (const auto reason = ErrorReason(status); reason.has_value() || limit.has_value()) {
     google::rpc::ErrorInfo info;
-    info.set_reason(*reason);
+    info.set_reason(reason.value_or("LIMIT"));
+    if (limit.has_value()) (*info.mutable_metadata())["limit"] = *limit;
     info.set_domain(kErrorDomain);
     out.add_details()->PackFrom(info);
   }

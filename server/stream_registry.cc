@@ -4,6 +4,9 @@
 
 #include <optional>
 
+#include "core/errors.h"
+#include "server/caller_limits.h"
+
 namespace mptd {
 namespace {
 
@@ -13,7 +16,12 @@ constexpr absl::Duration kTick = absl::Seconds(1);
 
 }  // namespace
 
-StreamRegistry::StreamRegistry(StateEngine& engine) : engine_(engine), thread_([this] { Run(); }) {
+absl::Status ShuttingDown() {
+  return WithReason(absl::UnavailableError("the daemon is shutting down"), "SHUTTING_DOWN");
+}
+
+StreamRegistry::StreamRegistry(StateEngine& engine, size_t max_streams)
+    : engine_(engine), max_streams_(max_streams), thread_([this] { Run(); }) {
   pthread_setname_np(thread_.native_handle(), "mptd-streams");
 }
 
@@ -26,12 +34,15 @@ StreamRegistry::~StreamRegistry() {
   thread_.join();
 }
 
-bool StreamRegistry::Add(RegisteredStream* stream) {
+absl::Status StreamRegistry::Add(RegisteredStream* stream) {
   const MutexLock lock(mutex_);
-  if (draining_) return false;
+  if (draining_) return ShuttingDown();
+  if (streams_.size() >= max_streams_) {
+    return NoRoom("as many streams are open as limits.max_streams allows; try again later", "max_streams");
+  }
   streams_.insert(stream);
   changed_.notify_all();
-  return true;
+  return absl::OkStatus();
 }
 
 void StreamRegistry::Remove(RegisteredStream* stream) {

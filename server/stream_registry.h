@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
 #include "server/mutex.h"
@@ -29,12 +30,12 @@ class RegisteredStream {
 class StreamRegistry {
  public:
   // `engine` must outlive this.
-  explicit StreamRegistry(StateEngine& engine);
+  StreamRegistry(StateEngine& engine, size_t max_streams);
   // The streams must be gone.
   ~StreamRegistry();
 
-  // False when the registry is draining: the stream is to be refused.
-  bool Add(RegisteredStream* stream);
+  // UNAVAILABLE when the registry is draining, RESOURCE_EXHAUSTED when there are too many: the stream is to be refused.
+  absl::Status Add(RegisteredStream* stream);
   // On return no callback of `stream` is running or will be.
   void Remove(RegisteredStream* stream);
   // Tells all streams to end and takes no more.
@@ -47,6 +48,7 @@ class StreamRegistry {
   void Run();
 
   StateEngine& engine_;
+  const size_t max_streams_;
   mutable Mutex mutex_;
   std::condition_variable_any changed_;
   absl::flat_hash_set<RegisteredStream*> streams_ ABSL_GUARDED_BY(mutex_);
@@ -54,5 +56,8 @@ class StreamRegistry {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last, so that it starts when all else is there
 };
+
+// What a stream ends with when the daemon stops.
+absl::Status ShuttingDown();
 
 }  // namespace mptd

@@ -42,6 +42,17 @@ grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServe
   return reactor;
 }
 
+// Ends a call that is not begun.
+inline grpc::ServerUnaryReactor* Refuse(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
+                                        const absl::Status& status) {
+  const CallTrace trace(*context);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  rpc.Record(method, status, absl::ZeroDuration(), trace);
+  trace.Answer(*context, absl::ZeroDuration());
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
 // The part of RunOnPool that runs on the pool's thread.
 template <typename Request, typename Response, typename Handler>
 absl::Status ServePooled(const Rpc& rpc, const grpc::CallbackServerContext& context, grpc::ByteBuffer* in,
@@ -100,7 +111,7 @@ grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grp
   };
   if (!pool.TrySubmit(task)) {
     rpc.Leave(length);
-    finish(TooBusy());
+    finish(QueueFull());
   }
   return reactor;
 }

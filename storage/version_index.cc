@@ -125,7 +125,8 @@ void VersionIndex::FindMany(uint8_t table, std::span<const std::string_view> key
     for (size_t i = 0; i < count; ++i) {
       entries[i] = Bucket(hashes[i]).load(std::memory_order_acquire);
       __builtin_prefetch(entries[i]);
-      __builtin_prefetch(reinterpret_cast<const char*>(entries[i]) + 64);
+      // As a number: there may be no entry, and nothing may be added to a null pointer.
+      __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(entries[i]) + 64));
     }
     for (size_t i = 0; i < count; ++i) {
       const Entry* e = entries[i];

@@ -33,6 +33,7 @@ struct EngineLimits {
   uint64_t max_changes_per_block = 0;               // accounts; 0: no limit
   uint64_t max_slots_per_account = 0;               // changed in one block; 0: no limit
   uint64_t node_cache_bytes = 640u << 20;           // trie nodes in memory; 0: none that the tables have
+  uint64_t max_slots_per_block = 0;                 // of all accounts together; 0: no limit
   uint64_t row_cache_bytes = 128u << 20;            // accounts and slots in memory; 0: as above
   uint64_t block_cache_bytes = 64u << 20;           // RocksDB's
   uint64_t history_memory_bytes = 64u << 20;        // undo records indexed in memory

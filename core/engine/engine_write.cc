@@ -116,9 +116,8 @@ bool EngineImpl::WaitForRoom(absl::Time deadline) {
 
 TransitionRules EngineImpl::RulesOf(const BlockChanges& block) const {
   // What the log holds was accepted once, whatever the limits are now.
-  if (replaying_) return {block.keep_empty_accounts, 0, 0};
-  const EngineLimits limits = this->limits();
-  return {block.keep_empty_accounts, limits.max_changes_per_block, limits.max_slots_per_account};
+  if (replaying_) return {block.keep_empty_accounts};
+  return {block.keep_empty_accounts, ChangeLimitsOf(limits())};
 }
 
 absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time deadline,
@@ -242,8 +241,10 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
     Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
     // Trimming and freeing go on meanwhile on other threads; only room is waited for.
     if (!WaitForRoom(deadline)) {
-      return RetryLater("the write-behind queue is full and its flush has not kept up; the disk may be too slow",
-                        kRetryDelay);
+      return WithLimit(
+          RetryLater("the write-behind queue is full and its flush has not kept up; the disk may be too slow",
+                     kRetryDelay),
+          "queue_bytes");
     }
     if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
   }

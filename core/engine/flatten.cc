@@ -16,17 +16,12 @@ namespace {
 
 using storage::Table;
 
-absl::Status CheckChange(const AccountChange& change, size_t index, const TransitionRules& rules) {
-  const std::string path = absl::StrCat("changes[", index, "]");
+absl::Status CheckChange(const AccountChange& change, size_t index) {
   if (change.remove &&
       (change.nonce || change.balance || change.code || change.reset_storage || !change.slots.empty())) {
-    return InvalidField(path + ".delete",
+    return InvalidField(absl::StrCat("changes[", index, "].delete"),
                         "an account that is deleted takes no other changes; leave them out, or use "
                         "reset_storage to create it again in the same block");
-  }
-  if (rules.max_slots_per_account != 0 && change.slots.size() > rules.max_slots_per_account) {
-    return InvalidField(path + ".slots", absl::StrFormat("%d slots, the limit for one account is %d",
-                                                         change.slots.size(), rules.max_slots_per_account));
   }
   return absl::OkStatus();
 }
@@ -38,16 +33,11 @@ struct Keyed {
 };
 
 absl::StatusOr<std::vector<Keyed>> SortByKey(std::span<const AccountChange> changes, const TransitionRules& rules) {
-  if (rules.max_accounts != 0 && changes.size() > rules.max_accounts) {
-    return InvalidField("changes",
-                        absl::StrFormat("%d accounts, the limit for one block is %d; split the block or raise "
-                                        "limits.max_accounts_per_transition",
-                                        changes.size(), rules.max_accounts));
-  }
+  if (absl::Status s = CheckChangeLimits(changes, rules.limits); !s.ok()) return s;
   std::vector<Keyed> keyed(changes.size());
   std::vector<KeccakJob> jobs(changes.size());
   for (size_t i = 0; i < changes.size(); ++i) {
-    if (absl::Status s = CheckChange(changes[i], i, rules); !s.ok()) return s;
+    if (absl::Status s = CheckChange(changes[i], i); !s.ok()) return s;
     keyed[i].index = i;
     jobs[i] = {changes[i].address.view(), keyed[i].key.bytes.data()};
   }

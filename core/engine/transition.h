@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/engine/block.h"
+#include "core/engine/change_limits.h"
 #include "core/engine/view_impl.h"
 #include "core/engine/worker_pool.h"
 #include "core/trie/trie_update.h"
@@ -50,8 +51,7 @@ struct Transition {
 
 struct TransitionRules {
   bool keep_empty_accounts = false;
-  uint64_t max_accounts = 0;           // 0: no limit
-  uint64_t max_slots_per_account = 0;  // 0: no limit
+  ChangeLimits limits = {};
 };
 
 // What `changes` do to the flat rows; to be published only by the writer, on its newest view. `pool` may be null.

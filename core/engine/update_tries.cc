@@ -173,7 +173,7 @@ absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t 
 
 absl::StatusOr<Hash> ViewImpl::ComputeRoot(std::span<const AccountChange> changes, bool keep_empty_accounts) const {
   absl::StatusOr<std::unique_ptr<Transition>> transition =
-      FlattenChanges(*this, changes, {keep_empty_accounts, 0, 0}, TrieUpdate::Purpose::kTry, nullptr);
+      FlattenChanges(*this, changes, {keep_empty_accounts}, TrieUpdate::Purpose::kTry, nullptr);
   if (!transition.ok()) return transition.status();
   // No sequence is as high: nothing of it could be taken for a node of the chain.
   if (absl::Status s = UpdateTries(*this, **transition, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok())

@@ -208,12 +208,17 @@ absl::StatusOr<bool> BranchRebuilder::Add(BytesView undo) {
   BranchShape shape;
   BytesView extension;
   if (absl::Status s = TakeShape(undo, shape, extension); !s.ok()) return s;
+  if ((replaced & ~shape.children) != 0) return Damaged();
   if (!started_) {
     started_ = true;
     value_.shape = shape;
     value_.extension = Bytes(extension);
     missing_ = shape.children;
   }
+  // Children that no entry so far has replaced are still as the first shape says. An embedded reference that is not one
+  // would be read past its end.
+  const auto known = static_cast<uint16_t>(replaced & missing_);
+  if ((known & (shape.embedded ^ value_.shape.embedded)) != 0) return Damaged();
   for (int i = 0; i < 16; ++i) {
     if ((replaced >> i & 1) == 0) continue;
     std::array<uint8_t, 32> ref{};
@@ -237,6 +242,7 @@ absl::Status BranchRebuilder::AddCurrent(const BranchValue* now) {
     return absl::OkStatus();
   }
   if (now == nullptr || (missing_ & ~now->shape.children) != 0) return Damaged();
+  if ((missing_ & (now->shape.embedded ^ value_.shape.embedded)) != 0) return Damaged();
   ForEachChild(missing_, [&](int i) { value_.refs[static_cast<size_t>(i)] = now->refs[static_cast<size_t>(i)]; });
   missing_ = 0;
   return absl::OkStatus();

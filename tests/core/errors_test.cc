@@ -48,6 +48,17 @@ TEST(ErrorsTest, Reason) {
   EXPECT_TRUE(WithReason(absl::OkStatus(), "NONE").ok());
 }
 
+TEST(ErrorsTest, Limits) {
+  const absl::Status never = WithFieldPrefix(OverLimit("slots", "too many", "max_proof_keys"), "targets[0]");
+  EXPECT_EQ(never.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(never.message(), "targets[0].slots: too many");
+  EXPECT_EQ(LimitOf(never), "max_proof_keys");
+  const absl::Status later = WithLimit(RetryLater("full", absl::Seconds(1)), "max_streams");
+  EXPECT_EQ(LimitOf(later), "max_streams");
+  EXPECT_EQ(RetryDelay(later), absl::Seconds(1));
+  EXPECT_EQ(LimitOf(absl::OkStatus()), std::nullopt);
+}
+
 TEST(ErrorsTest, RetryDelays) {
   for (const absl::Duration delay :
        {absl::ZeroDuration(), absl::Nanoseconds(1), absl::Milliseconds(250), absl::Hours(3)}) {

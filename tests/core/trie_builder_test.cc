@@ -294,5 +294,31 @@ TEST(BranchUndo, RowsThatCameAndWent) {
   EXPECT_EQ(wrong.AddCurrent(nullptr).code(), absl::StatusCode::kDataLoss);
 }
 
+// A hash taken for an embedded node would be read past its end.
+TEST(BranchUndo, EntriesThatDoNotBelongTogether) {
+  BranchValue hashed;
+  hashed.shape.children = 3;
+  for (auto& ref : hashed.refs) ref.fill(0x11);
+  BranchValue embedded = hashed;
+  embedded.shape.embedded = 1;
+  embedded.refs[0] = {0xc2, 0x01, 0x02};
+  const OwnedBranch hashed_node(ToNode(hashed));
+  const OwnedBranch embedded_node(ToNode(embedded));
+  Bytes nothing_replaced;
+  AppendReplaced(nothing_replaced, *embedded_node, 0);
+  Bytes hash_replaced;
+  AppendReplaced(hash_replaced, *hashed_node, 1);
+
+  BranchRebuilder rebuilder;
+  ASSERT_FALSE(*rebuilder.Add(nothing_replaced));
+  EXPECT_EQ(rebuilder.Add(hash_replaced).status().code(), absl::StatusCode::kDataLoss);
+  BranchRebuilder other;
+  ASSERT_FALSE(*other.Add(nothing_replaced));
+  EXPECT_EQ(other.AddCurrent(&hashed).code(), absl::StatusCode::kDataLoss);
+  // A reference of a child that is not there.
+  hash_replaced[1] = 4;
+  EXPECT_EQ(BranchRebuilder().Add(hash_replaced).status().code(), absl::StatusCode::kDataLoss);
+}
+
 }  // namespace
 }  // namespace mptd::testing

@@ -28,6 +28,7 @@ class Refusal : public ::testing::Test {
     options.block_cache_bytes = 8u << 20;
     options.max_changes_per_block = 5;
     options.max_slots_per_account = 4;
+    options.max_slots_per_block = 6;
     options.flush_interval = absl::Hours(1);
     return options;
   }
@@ -76,6 +77,7 @@ TEST_F(Refusal, TooMuch) {
   changes.pop_back();
   chain_.Apply(changes);
   ExpectInvalid({SetBalance(1, 1), SetSlots(2, {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}})}, "changes[1].slots");
+  ExpectInvalid({SetSlots(1, {{1, 1}, {2, 1}, {3, 1}, {4, 1}}), SetSlots(2, {{1, 1}, {2, 1}, {3, 1}})}, "changes");
   chain_.Apply({SetSlots(2, {{1, 1}, {2, 1}, {3, 1}, {4, 1}})});
 }
 

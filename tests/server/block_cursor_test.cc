@@ -154,7 +154,7 @@ TEST_F(BlockCursorTest, WhoIsTooSlowIsToldWhereToGoOn) {
   BlockCursor cursor = *BlockCursor::Start(engine_, std::nullopt);
   engine_.set_events_kept(2);
   for (uint64_t n = 2; n <= 9; ++n) Apply(n);
-  EXPECT_EQ(Drain(cursor), "! the stream is too far behind; start another one from block 2");
+  EXPECT_EQ(Drain(cursor), "! the stream is too far behind (limits.max_watch_backlog); start another one from block 2");
 }
 
 }  // namespace

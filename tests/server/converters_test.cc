@@ -204,14 +204,16 @@ TEST(ConvertersTest, DeleteStandsAlone) {
 
 TEST(ConvertersTest, ListsOfKeys) {
   google::protobuf::RepeatedPtrField<std::string> list;
-  EXPECT_TRUE(ToAddresses(list, "addresses", 2)->empty());
+  EXPECT_TRUE(ToAddresses(list, "addresses", 2, "max_accounts_per_read")->empty());
   *list.Add() = Repeat(20, 'a');
   *list.Add() = Repeat(20, 'b');
-  EXPECT_EQ(ToAddresses(list, "addresses", 2)->size(), 2u);
-  ExpectField(ToAddresses(list, "addresses", 1).status(), "addresses", "may have at most 1 entries, has 2");
-  ExpectField(ToSlots(list, "slots", 2).status(), "slots[0]", "must have 32 bytes, has 20");
+  EXPECT_EQ(ToAddresses(list, "addresses", 2, "max_accounts_per_read")->size(), 2u);
+  ExpectField(ToAddresses(list, "addresses", 1, "max_accounts_per_read").status(), "addresses",
+              "may have at most 1 entries, has 2");
+  ExpectField(ToSlots(list, "slots", 2, "max_slots_per_read").status(), "slots[0]", "must have 32 bytes, has 20");
   *list.Add() = Repeat(21);
-  ExpectField(ToAddresses(list, "addresses", 3).status(), "addresses[2]", "must have 20 bytes, has 21");
+  ExpectField(ToAddresses(list, "addresses", 3, "max_accounts_per_read").status(), "addresses[2]",
+              "must have 20 bytes, has 21");
 }
 
 TEST(ConvertersTest, ProofTargets) {
@@ -219,24 +221,26 @@ TEST(ConvertersTest, ProofTargets) {
   pb::ProofTarget* target = request.add_targets();
   target->set_address(Repeat(20, 'a'));
   target->add_slots(Repeat(32, 's'));
-  const auto targets = ToProofTargets(request.targets());
+  const auto targets = ToProofTargets(request.targets(), 10'000);
   ASSERT_TRUE(targets.ok());
   EXPECT_EQ(targets->front().slots.front().view(), Repeat(32, 's'));
 
   target->add_slots(Repeat(31));
-  ExpectField(ToProofTargets(request.targets()).status(), "targets[0].slots[1]", "must have 32 bytes, has 31");
+  ExpectField(ToProofTargets(request.targets(), 10'000).status(), "targets[0].slots[1]", "must have 32 bytes, has 31");
   target->set_address("");
-  ExpectField(ToProofTargets(request.targets()).status(), "targets[0].address", "must have 20 bytes, has 0");
-  for (size_t i = 0; i < kMaxProofKeys; ++i) target->add_slots(Repeat(32));
-  EXPECT_THAT(std::string(ToProofTargets(request.targets()).status().message()),
+  ExpectField(ToProofTargets(request.targets(), 10'000).status(), "targets[0].address", "must have 20 bytes, has 0");
+  for (size_t i = 0; i < 10'000; ++i) target->add_slots(Repeat(32));
+  EXPECT_THAT(std::string(ToProofTargets(request.targets(), 10'000).status().message()),
               HasSubstr("targets: may have at most 10000 accounts and slots together, has 10003"));
 }
 
 TEST(ConvertersTest, PageSizes) {
-  EXPECT_EQ(ToPageSize(0).value(), kDefaultPageSize);
-  EXPECT_EQ(ToPageSize(1).value(), 1u);
-  EXPECT_EQ(ToPageSize(10'000).value(), 10'000u);
-  ExpectField(ToPageSize(10'001).status(), "page_size", "may be at most 10000, is 10001");
+  EXPECT_EQ(ToPageSize(0, 1000, 10'000).value(), 1000u);
+  EXPECT_EQ(ToPageSize(1, 1000, 10'000).value(), 1u);
+  EXPECT_EQ(ToPageSize(10'000, 1000, 10'000).value(), 10'000u);
+  ExpectField(ToPageSize(10'001, 1000, 10'000).status(), "page_size", "may be at most 10000, is 10001");
+  EXPECT_EQ(LimitOf(ToPageSize(10'001, 1000, 10'000).status()), "max_page_rows");
+  EXPECT_EQ(ToPageSize(0, 1000, 10).value(), 10u);
 }
 
 TEST(ConvertersTest, BlocksOut) {

@@ -30,6 +30,7 @@ std::string StartedWith(const config::Settings& settings) {
                                    e.max_prune_blocks,
                                    e.max_changes_per_block,
                                    e.max_slots_per_account,
+                                   e.max_slots_per_block,
                                    e.node_cache_bytes,
                                    e.row_cache_bytes,
                                    e.block_cache_bytes,
@@ -42,6 +43,19 @@ std::string StartedWith(const config::Settings& settings) {
                                    d.runtime.max_memory_bytes,
                                    static_cast<uint64_t>(d.limits.max_message_bytes),
                                    static_cast<uint64_t>(d.limits.max_concurrent_calls),
+                                   static_cast<uint64_t>(d.limits.max_waiting_calls),
+                                   static_cast<uint64_t>(d.limits.caller.accounts_per_read),
+                                   static_cast<uint64_t>(d.limits.caller.slots_per_read),
+                                   static_cast<uint64_t>(d.limits.caller.proof_keys),
+                                   static_cast<uint64_t>(d.limits.caller.page_rows),
+                                   static_cast<uint64_t>(d.limits.caller.streams),
+                                   static_cast<uint64_t>(d.limits.caller.pinned_views),
+                                   static_cast<uint64_t>(d.limits.caller.watch_backlog),
+                                   static_cast<uint64_t>(d.limits.caller.root_calls),
+                                   static_cast<uint64_t>(d.limits.caller.root_changes),
+                                   static_cast<uint64_t>(d.grpc.max_calls_per_connection),
+                                   static_cast<uint64_t>(d.grpc.max_connections),
+                                   static_cast<uint64_t>(d.grpc.max_metadata_bytes),
                                    static_cast<uint64_t>(d.limits.parallel_proofs),
                                    static_cast<uint64_t>(d.limits.page_size),
                                    d.backup.keep,
@@ -52,7 +66,8 @@ std::string StartedWith(const config::Settings& settings) {
                                   " ");
   for (const absl::Duration duration :
        {e.batch_timeout, e.flush_interval, e.cache_ttl, d.limits.default_deadline, d.limits.slow_call, d.drain_delay,
-        d.shutdown_grace, d.backup.interval, d.health.interval, d.health.timeout, d.health.max_sync_age}) {
+        d.shutdown_grace, d.limits.caller.stream_age, d.limits.caller.stream_stall, d.grpc.max_connection_idle,
+        d.grpc.handshake_timeout, d.backup.interval, d.health.interval, d.health.timeout, d.health.max_sync_age}) {
     out += " " + absl::FormatDuration(duration);
   }
   for (const std::string& text :

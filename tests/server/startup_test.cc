@@ -84,7 +84,7 @@ TEST(StartupTest, EveryServerSettingArrives) {
   EXPECT_EQ(out.persistence_mode, "sync");
   EXPECT_EQ(out.grpc.listen, (std::vector<std::string>{"127.0.0.1:1", "unix:/s"}));
   EXPECT_EQ(out.grpc.max_message_bytes, 1u << 20);
-  EXPECT_EQ(out.grpc.max_concurrent_calls, 5u);
+  EXPECT_EQ(out.grpc.max_calls_per_connection, 1024u);
   EXPECT_EQ(out.http_listen, "");
   EXPECT_EQ(out.limits.max_message_bytes, 1u << 20);
   EXPECT_EQ(out.limits.max_concurrent_calls, 5u);

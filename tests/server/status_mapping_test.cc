@@ -52,6 +52,21 @@ TEST(StatusMappingTest, AReasonBecomesAnErrorInfo) {
   EXPECT_EQ(info.domain(), "mptd");
 }
 
+TEST(StatusMappingTest, ALimitIsNamed) {
+  google::rpc::ErrorInfo info;
+  const google::rpc::Status alone = Details(ToGrpcStatus(OverLimit("slots", "too many", "max_proof_keys")));
+  ASSERT_EQ(alone.details_size(), 2);
+  ASSERT_TRUE(alone.details(1).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "LIMIT");
+  EXPECT_EQ(info.metadata().at("limit"), "max_proof_keys");
+  const google::rpc::Status with_reason =
+      Details(ToGrpcStatus(WithReason(WithLimit(absl::AbortedError("old"), "max_stream_age"), "STREAM_TOO_OLD")));
+  ASSERT_EQ(with_reason.details_size(), 1);
+  ASSERT_TRUE(with_reason.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "STREAM_TOO_OLD");
+  EXPECT_EQ(info.metadata().at("limit"), "max_stream_age");
+}
+
 TEST(StatusMappingTest, ADelayBecomesARetryInfo) {
   const grpc::Status status = ToGrpcStatus(RetryLater("the queue is full", absl::Milliseconds(1250)));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);

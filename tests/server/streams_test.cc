@@ -390,7 +390,7 @@ TEST_F(StreamsTest, ASlowReaderOfPagesHoldsUpReading) {
 }
 
 TEST_F(StreamsTest, ADeadReaderDoesNotPinItsView) {
-  options_.limits.max_stream_age = absl::Seconds(2);
+  options_.limits.caller.stream_age = absl::Seconds(2);
   Start();
   ApplyMany(10'000, 0);
   pb::StreamAccountsRequest request;
@@ -428,7 +428,6 @@ TEST_F(StreamsTest, ACancelledReaderLetsItsViewGo) {
 
 TEST_F(StreamsTest, StreamsCountAsCalls) {
   options_.limits.max_concurrent_calls = 2;
-  options_.grpc.max_concurrent_calls = 100;
   Start();
   grpc::ClientContext c1, c2, c3;
   auto r1 = state_->StreamBlocks(&c1, {});
