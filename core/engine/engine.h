@@ -16,7 +16,14 @@
 #include "core/engine/state_view.h"
 #include "core/engine/statistics.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace mptd {
+namespace storage {
+class LogFileSystem;
+}
 
 enum class Durability {
   kSync,     // a block is durable before Apply returns
@@ -55,6 +62,12 @@ struct EngineOptions : EngineLimits {
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 8u << 20;
   int worker_threads = 0;  // 0: one a core
+  absl::Duration flush_retry = absl::Seconds(1);  // a flush that failed is tried again after so long
+
+  // What the tables and the change log are written through; null is the operating system. Must outlive the engine. The
+  // folder itself, its LOCK and its FORMAT are the operating system's in any case.
+  rocksdb::Env* table_files = nullptr;
+  storage::LogFileSystem* log_files = nullptr;
 
   // Called from the engine's threads for what an operator should know; must not call back into the engine.
   std::function<void(const struct EngineEvent&)> on_event;

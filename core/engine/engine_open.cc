@@ -91,6 +91,7 @@ absl::Status EngineImpl::Start() {
   flush.flush_blocks = options_.flush_blocks;
   flush.flush_bytes = options_.queue_bytes / 2;
   flush.interval = options_.flush_interval;
+  flush.retry = options_.flush_retry;
   flush.prune_interval = options_.prune_interval_blocks;
   flush.max_prune_blocks = options_.max_prune_blocks;
   flush.on_event = [this](const EngineEvent& event) { Emit(event); };
@@ -106,6 +107,7 @@ absl::Status EngineImpl::Start() {
   storage::ChangeLogOptions log;
   log.dir = lock_.log_dir();
   log.segment_bytes = options_.log_segment_bytes;
+  log.files = options_.log_files;
   const absl::Time start = absl::Now();
   absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(
       log, flushed.sequence / 2, [this](uint64_t lsn, std::string_view payload) { return ReplayRecord(lsn, payload); });
