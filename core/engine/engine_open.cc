@@ -279,7 +279,10 @@ absl::Status EngineImpl::ReplayRecord(uint64_t lsn, BytesView payload) {
     if (applied.ok() && applied->already_applied) status = absl::DataLossError("the block is there already");
   }
   if (!status.ok()) {
-    return absl::DataLossError(absl::StrCat("replaying record ", lsn, " of the change log failed: ", status.message()));
+    // What was accepted once is accepted again, so a refusal means damage; a disk that is full or fails does not.
+    const bool disk = absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
+    return absl::Status(disk ? status.code() : absl::StatusCode::kDataLoss,
+                        absl::StrCat("replaying record ", lsn, " of the change log failed: ", status.message()));
   }
   Housekeeping();
   return absl::OkStatus();

@@ -38,6 +38,8 @@ class DiskTwin {
 
   // Opens the engine and compares what is there. An error is that of the opening, which only a fault may cause.
   absl::Status Open();
+  // Without comparing, which needs a disk that can be read: for an opening that is to be cut short.
+  absl::Status TryOpen();
   // One operation on both; the error of the engine's, which has then changed nothing that is seen.
   absl::Status Do(Kind kind);
   absl::Status DoAny();
@@ -89,7 +91,7 @@ class DiskTwin {
   uint64_t first_ = 0;    // the number of operations_.front()
   uint64_t durable_ = 0;  // the newest operation that a power cut cannot take back
   bool power_was_cut_ = false;
-  uint64_t may_be_pruned_ = 0;  // blocks below need not be served
+  uint64_t may_be_pruned_ = 0;  // blocks below need not be served, whatever the head is now
   uint64_t acknowledged_ = 0;
   uint64_t failed_ = 0;
   uint64_t copies_made_ = 0;

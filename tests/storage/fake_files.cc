@@ -124,8 +124,14 @@ absl::StatusOr<uint64_t> FakeFiles::SizeOf(const std::string& path) const {
 
 void FakeFiles::WriteBack(Inode& inode, bool all) {
   // Growth first: a file whose new size was lost ends where it did before.
-  const bool grown = all || random_.OneIn(2);
-  if (grown && inode.durable.size() < inode.content.size()) inode.durable.resize(inode.content.size(), '\0');
+  const size_t old = inode.durable.size();
+  if (old < inode.content.size()) {
+    const bool in_order = !all && growth_ == Growth::kInOrder;
+    size_t size = all || random_.OneIn(2) ? inode.content.size() : old;
+    if (in_order) size = old + random_.Below(size - old + 1);
+    inode.durable.resize(size, '\0');
+    if (in_order) inode.durable.replace(old, size - old, inode.content, old, size - old);
+  }
   for (const size_t sector : inode.dirty) {
     if (!all && random_.OneIn(2)) continue;
     const size_t begin = sector * kSector;

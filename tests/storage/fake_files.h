@@ -45,7 +45,12 @@ enum class PowerCut : uint8_t {
 
 class FakeFiles final : public LogFileSystem {
  public:
-  explicit FakeFiles(uint64_t seed) : random_(seed) {}
+  // How a file grows on the disk when it is not synced. kInOrder: what is there of the new part is written, as with
+  // ext4, XFS and Btrfs, which note a file's size when the data is there; RocksDB counts on it. kAnyOrder: its sectors
+  // are on the disk or not, each for itself.
+  enum class Growth : uint8_t { kAnyOrder, kInOrder };
+
+  explicit FakeFiles(uint64_t seed, Growth growth = Growth::kAnyOrder) : growth_(growth), random_(seed) {}
 
   // The `at`-th operation from now on, counted from 1, meets `fault`.
   void Arm(uint64_t at, Fault fault, Counted counted = Counted::kAll);
@@ -119,6 +124,7 @@ class FakeFiles final : public LogFileSystem {
   absl::Status Read(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset, uint64_t count,
                     std::string* bytes);
 
+  const Growth growth_;
   mutable Mutex mutex_;
   Random random_ ABSL_GUARDED_BY(mutex_);
   uint64_t operations_ ABSL_GUARDED_BY(mutex_) = 0;
