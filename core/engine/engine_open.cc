@@ -22,6 +22,9 @@ using storage::Table;
 constexpr size_t kBucketsPerByteOfCache = 160;
 // What an undo record takes in memory, in sizes of its row.
 constexpr size_t kMemoryOfUndoRow = 3;
+// The change log stops growing while less is free; the tables keep twice as much free (RocksDbOptions). So a disk that
+// fills up stops flushes, then blocks, and never a write of RocksDB that it could not do without.
+constexpr uint64_t kLogReserveBytes = 32u << 20;
 
 }  // namespace
 
@@ -107,6 +110,7 @@ absl::Status EngineImpl::Start() {
   storage::ChangeLogOptions log;
   log.dir = lock_.log_dir();
   log.segment_bytes = options_.log_segment_bytes;
+  log.reserved_disk_bytes = kLogReserveBytes;
   log.files = options_.log_files;
   const absl::Time start = absl::Now();
   absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(

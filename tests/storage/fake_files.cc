@@ -96,7 +96,7 @@ void FakeFiles::SetCapacity(uint64_t bytes) {
   capacity_ = bytes;
 }
 
-uint64_t FakeFiles::FreeBytes() const {
+uint64_t FakeFiles::FreeBytes(const std::string& /*dir*/) {
   MutexLock lock(mutex_);
   if (capacity_ == UINT64_MAX) return capacity_;
   return capacity_ - std::min(capacity_, UsedBytes());

@@ -71,7 +71,6 @@ class FakeFiles final : public LogFileSystem {
 
   // What all files together may take; more is a full disk, without any fault.
   void SetCapacity(uint64_t bytes);
-  uint64_t FreeBytes() const;
 
   absl::StatusOr<std::unique_ptr<LogFile>> Open(const std::string& path, Mode mode) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
@@ -79,6 +78,7 @@ class FakeFiles final : public LogFileSystem {
   absl::Status SyncDir(const std::string& dir) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override;
   absl::Status MakeDir(const std::string& dir) override;
+  uint64_t FreeBytes(const std::string& dir) override;
 
   // What RocksDB wants besides.
   enum class Kind : uint8_t { kAbsent, kFile, kDir };

@@ -253,7 +253,7 @@ IOStatus FakeTableFiles::IsDirectory(const std::string& path, const IOOptions& /
 
 IOStatus FakeTableFiles::GetFreeSpace(const std::string& /*path*/, const IOOptions& /*options*/, uint64_t* bytes,
                                       IODebugContext* /*debug*/) {
-  *bytes = disk_.FreeBytes();
+  *bytes = disk_.FreeBytes("");
   return IOStatus::OK();
 }
 
