@@ -234,12 +234,14 @@ void AddAdminCommands(CommandLine& line) {
   Runs(line, command, prune, RunPrune);
 
   auto check = std::make_shared<CheckArgs>();
-  command = Add(line, "check",
-                "Recompute every trie from the tables, or compare all checksums of a stopped daemon's data; exit code 1 "
-                "when something differs",
-                "check\ncheck /var/lib/mptd/data\ncheck /var/lib/mptd/data --repair");
+  command =
+      Add(line, "check",
+          "Recompute every trie from the tables, or compare all checksums of a stopped daemon's data; exit code 1 "
+          "when something differs",
+          "check\ncheck /var/lib/mptd/data\ncheck /var/lib/mptd/data --repair");
   CLI::Option* folder = Positional(command, "DIR", check->directory, "A data folder or checkpoint on this machine");
-  command->add_flag("--repair", check->repair, "Move a damaged change log aside where the tables are whole")->needs(folder);
+  command->add_flag("--repair", check->repair, "Move a damaged change log aside where the tables are whole")
+      ->needs(folder);
   Runs(line, command, check, RunCheck);
 
   auto level = std::make_shared<LogLevelArgs>();

@@ -67,14 +67,16 @@ std::string WhatIsWrong(const rocksdb::LiveFileMetaData& file, const std::string
 
 absl::StatusOr<TablesReport> CheckTables(const std::string& dir) {
   std::error_code ignored;
-  if (!std::filesystem::exists(dir, ignored)) return absl::NotFoundError(absl::StrFormat("there is no store in %s", dir));
+  if (!std::filesystem::exists(dir, ignored))
+    return absl::NotFoundError(absl::StrFormat("there is no store in %s", dir));
   TablesReport report;
   std::vector<rocksdb::LiveFileMetaData> files;
   if (const rocksdb::Status status = ListTableFiles(dir, files); !status.ok()) {
     if (status.IsIOError() && !status.IsPathNotFound() && std::filesystem::exists(dir + "/CURRENT", ignored)) {
       return FromRocksDb(status, absl::StrFormat("reading the manifest of %s", dir));
     }
-    report.damaged.push_back({dir + "/CURRENT", "", absl::StrFormat("or the manifest that it names: %s", status.ToString())});
+    report.damaged.push_back(
+        {dir + "/CURRENT", "", absl::StrFormat("or the manifest that it names: %s", status.ToString())});
     return report;
   }
   for (const rocksdb::LiveFileMetaData& file : files) {

@@ -23,8 +23,8 @@ struct TablesReport {
 };
 
 // Checks CURRENT, the manifest that it names, and all blocks of every table file that the manifest names. RocksDB's
-// OPTIONS, IDENTITY and text logs are left out: nothing that is served depends on them. NOT_FOUND when there is no store
-// in `dir`, UNAVAILABLE or PERMISSION_DENIED when it cannot be read.
+// OPTIONS, IDENTITY and text logs are left out: nothing that is served depends on them. NOT_FOUND when there is no
+// store in `dir`, UNAVAILABLE or PERMISSION_DENIED when it cannot be read.
 absl::StatusOr<TablesReport> CheckTables(const std::string& dir);
 
 }  // namespace mptd::storage

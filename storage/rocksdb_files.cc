@@ -21,8 +21,7 @@ class StagedReader final : public rocksdb::FSRandomAccessFileOwnerWrapper {
 
   rocksdb::IOStatus Read(uint64_t offset, size_t count, const rocksdb::IOOptions& options, rocksdb::Slice* result,
                          char* scratch, rocksdb::IODebugContext* debug) const override {
-    rocksdb::IOStatus status =
-        FSRandomAccessFileOwnerWrapper::Read(offset, count, options, result, scratch, debug);
+    rocksdb::IOStatus status = FSRandomAccessFileOwnerWrapper::Read(offset, count, options, result, scratch, debug);
     if (!status.ok()) files_.NoteUnreadable(path_, status);
     return status;
   }

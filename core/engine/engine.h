@@ -61,7 +61,7 @@ struct EngineOptions : EngineLimits {
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 8u << 20;
-  int worker_threads = 0;  // 0: one a core
+  int worker_threads = 0;                         // 0: one a core
   absl::Duration flush_retry = absl::Seconds(1);  // a flush that failed is tried again after so long
 
   // What the tables and the change log are written through; null is the operating system. Must outlive the engine. The

@@ -40,9 +40,9 @@ constexpr Trial kTrials[] = {
 constexpr size_t kTrialCount = std::size(kTrials);
 
 // Every kind of operation, twice where the second meets what the first has left.
-constexpr Kind kScenario[] = {Kind::kApply,      Kind::kApply,  Kind::kFlush, Kind::kApply,      Kind::kReorganize,
-                              Kind::kApply,      Kind::kApply,  Kind::kApply, Kind::kRollback,   Kind::kApply,
-                              Kind::kCheckpoint, Kind::kApply,  Kind::kPrune, Kind::kReorganize, Kind::kApply,
+constexpr Kind kScenario[] = {Kind::kApply,      Kind::kApply, Kind::kFlush, Kind::kApply,      Kind::kReorganize,
+                              Kind::kApply,      Kind::kApply, Kind::kApply, Kind::kRollback,   Kind::kApply,
+                              Kind::kCheckpoint, Kind::kApply, Kind::kPrune, Kind::kReorganize, Kind::kApply,
                               Kind::kRollback,   Kind::kFlush};
 
 bool Everything() {

@@ -30,7 +30,7 @@ class Life {
   void Round() {
     // A failure that the engine lives through, or not, before the cut.
     if (random_.Below(3) == 0) {
-      static constexpr Fault kFaults[] = {Fault::kError,     Fault::kShortWrite,   Fault::kTornWrite,
+      static constexpr Fault kFaults[] = {Fault::kError,   Fault::kShortWrite,   Fault::kTornWrite,
                                           Fault::kNoSpace, Fault::kNoSpaceStays, Fault::kDelay};
       twin_.disk().Arm(1 + random_.Below(200), kFaults[random_.Below(std::size(kFaults))],
                        random_.Below(2) == 0 ? Counted::kAll : Counted::kNoReads);

@@ -2,9 +2,10 @@
 // fake_table_files.h RocksDB's FileSystem too, so that both can be on one disk, with one count of operations.
 //
 // What a power cut leaves: every 512-byte sector that was written since its file's last sync either reaches the disk or
-// does not, each for itself, and so does the growth of the file; changes of names since the last SyncDir of their folder
-// reach it up to some point, and removals before that point may be lost each for itself. Folders are there at once. A sync that fails leaves the written bytes
-// readable and forgets that they were to be written, as Linux does. Thread-safe.
+// does not, each for itself, and so does the growth of the file; changes of names since the last SyncDir of their
+// folder reach it up to some point, and removals before that point may be lost each for itself. Folders are there at
+// once. A sync that fails leaves the written bytes readable and forgets that they were to be written, as Linux does.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
