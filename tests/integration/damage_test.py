@@ -81,7 +81,7 @@ class SyncTest(unittest.TestCase):
             daemon.proof((1).to_bytes(20, 'big'), [word(1)], number=1)
             self.assertTrue(eventually(lambda: re.search(r'(?m)^state_health_level 1$', get(daemon, '/metrics'))))
             self.assertRegex(get(daemon, '/metrics'), r'(?m)^state_read_only 1$')
-            self.assertIn('[-]writable', get(daemon, '/readyz'))
+            self.assertTrue(eventually(lambda: '[-]writable' in get(daemon, '/readyz')))
             with open(daemon.log_path, encoding='utf-8') as log:
                 self.assertEqual(len(re.findall(r' read_only |"read_only"', log.read())), 1)
             daemon.stop()
@@ -311,8 +311,11 @@ class FlipTest(unittest.TestCase):
         report = json.loads(found.stdout)
         self.assertIn('log/', report['damage'][0]['problem'])
         self.assertIn('--repair', report['advice'])
-        daemon = self.start_on(data)
-        self.assertTrue(daemon is None or self.ask(daemon) == set())
+        another = data + '-started'
+        shutil.copytree(data, another)
+        daemon = self.start_on(another)
+        # Where it starts, all that is lost is the last block, which no reply called durable.
+        self.assertTrue(daemon is None or self.ask(daemon) <= {grpc.StatusCode.OUT_OF_RANGE})
         if daemon is not None:
             daemon.stop(signal.SIGKILL)
         done = self.check_offline(data, '--repair')
