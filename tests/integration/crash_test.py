@@ -57,6 +57,7 @@ class Model:
         self.heads = [Block(0, ZERO_HASH, None, {}, 0)]  # after each operation
         self.durable = 0  # the newest operation that cannot be lost
         self.by_hash = {}  # every block that was ever sent
+        self.oldest = 1  # what was pruned stays so, also when the head goes back
 
     @property
     def head(self):
@@ -104,6 +105,7 @@ class Model:
                 state[address] = becomes
         block = Block(parent.number + 1, rnd.randbytes(32), parent, state, len(self.heads))
         self.by_hash[block.hash] = block
+        self.oldest = max(self.oldest, block.number - WINDOW)
         block.request = pb.ApplyStateChangesRequest(number=block.number, hash=block.hash, parent_hash=parent.hash,
                                                     changes=changes, reorganize=parent is not self.head)
         return block
@@ -169,7 +171,9 @@ class CrashTest(unittest.TestCase):
             daemon.admin.Flush(admin_pb.FlushRequest())
             model.durable = len(model.heads) - 1
         elif choice < 0.85:
-            daemon.admin.Prune(admin_pb.PruneRequest(keep_blocks=model.rnd.randrange(8, WINDOW)))
+            keep = model.rnd.randrange(8, WINDOW)
+            model.oldest = max(model.oldest, model.head.number - keep)
+            daemon.admin.Prune(admin_pb.PruneRequest(keep_blocks=keep))
         else:
             path = os.path.join(daemon.scratch, 'checkpoint')
             for name in glob.glob(path + '*'):
@@ -184,14 +188,14 @@ class CrashTest(unittest.TestCase):
             while True:
                 parent = model.head
                 choice = rnd.random()
-                back = max(parent.number - rnd.randrange(1, 7), 1)
-                if choice < 0.02 and parent.number > 20:
+                back = max(parent.number - rnd.randrange(1, 7), model.oldest)
+                if choice < 0.02 and parent.number > max(back, 20):
                     target = parent.ancestor(back)
                     model.heads.append(target)
                     daemon.state.RollbackTo(pb.RollbackToRequest(block=pb.BlockRef(hash=target.hash)))
                     model.durable = len(model.heads) - 1  # a rollback is durable on return
                     continue
-                if choice < 0.06 and parent.number > 20:
+                if choice < 0.06 and parent.number > max(back, 20):
                     parent = parent.ancestor(back)
                 if 0.06 <= choice < 0.10:
                     self.upkeep(daemon, model, rnd.random())
