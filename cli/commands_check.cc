@@ -5,6 +5,7 @@
 #include "checkup/folder_check.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "cli/values.h"
 
 namespace mptd::cli {
 namespace {

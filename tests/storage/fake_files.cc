@@ -10,7 +10,10 @@ namespace {
 // What a slow disk takes for one operation.
 constexpr std::chrono::milliseconds kDelay(5);
 
-std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
 
 }  // namespace
 
