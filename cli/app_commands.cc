@@ -233,8 +233,16 @@ void AddAdminCommands(CommandLine& line) {
   command->add_option("--keep", prune->keep, "How many of the newest blocks stay served")->required()->type_name("N");
   Runs(line, command, prune, RunPrune);
 
-  Runs(line, Add(line, "check", "Recompute every trie from the tables; exit code 1 when something differs", "check"),
-       RunCheck);
+  auto check = std::make_shared<CheckArgs>();
+  command =
+      Add(line, "check",
+          "Recompute every trie from the tables, or compare all checksums of a stopped daemon's data; exit code 1 "
+          "when something differs",
+          "check\ncheck /var/lib/mptd/data\ncheck /var/lib/mptd/data --repair");
+  CLI::Option* folder = Positional(command, "DIR", check->directory, "A data folder or checkpoint on this machine");
+  command->add_flag("--repair", check->repair, "Move a damaged change log aside where the tables are whole")
+      ->needs(folder);
+  Runs(line, command, check, RunCheck);
 
   auto level = std::make_shared<LogLevelArgs>();
   command =

@@ -94,7 +94,12 @@ struct HealthArgs {
 ExitCode RunStatus(Session& session);
 ExitCode RunFlush(Session& session);
 ExitCode RunPrune(Session& session, const PruneArgs& args);
-ExitCode RunCheck(Session& session);
+struct CheckArgs {
+  std::string directory;  // empty: the daemon's data, by the daemon
+  bool repair = false;
+};
+ExitCode RunCheck(Session& session, const CheckArgs& args);
+ExitCode RunCheckFolder(Session& session, const CheckArgs& args);  // commands_check.cc
 ExitCode RunLogLevel(Session& session, const LogLevelArgs& args);
 ExitCode RunConfig(Session& session);
 ExitCode RunReloadConfig(Session& session);

@@ -108,7 +108,8 @@ ExitCode RunPrune(Session& session, const PruneArgs& args) {
   return ExitCode::kOk;
 }
 
-ExitCode RunCheck(Session& session) {
+ExitCode RunCheck(Session& session, const CheckArgs& args) {
+  if (!args.directory.empty()) return RunCheckFolder(session, args);
   grpc::ClientContext context;
   session.client().Prepare(context, Patience::kLong);
   const auto reader = session.client().admin().Verify(&context, v1::VerifyRequest());

@@ -40,6 +40,7 @@ class SegmentedLog final : public ChangeLog {
  private:
   absl::Status Discard(const LogScan& scan);
   absl::Status MakeReplayedDurable(const LogScan& scan);
+  absl::Status CheckRoom() const;
   absl::Status StartSegment();
   absl::Status Failure() const {
     MutexLock lock(mutex_);
@@ -140,6 +141,14 @@ absl::Status SegmentedLog::Fail(const absl::Status& cause) {
   return failure_;
 }
 
+absl::Status SegmentedLog::CheckRoom() const {
+  const uint64_t free_bytes = files_.FreeBytes(options_.dir);
+  if (free_bytes >= options_.reserved_disk_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the disk of %s is nearly full: %d bytes are free, %d are reserved; make room, and writing goes on by itself",
+      options_.dir, free_bytes, options_.reserved_disk_bytes));
+}
+
 // Goes on in a new segment. A full disk changes nothing, any other failure is final.
 absl::Status SegmentedLog::StartSegment() {
   if (!unnamed_) {
@@ -171,6 +180,7 @@ absl::StatusOr<uint64_t> SegmentedLog::Append(std::string_view payload) {
   if (absl::Status status = Failure(); !status.ok()) return status;
   const uint64_t record_bytes = RecordBytes(payload.size());
   if (end_ + record_bytes > capacity_ && end_ > kSegmentHeaderBytes) {
+    if (absl::Status status = CheckRoom(); !status.ok()) return status;
     if (absl::Status status = StartSegment(); !status.ok()) return status;
   }
   RecordHeader header;

@@ -25,7 +25,10 @@ class LogFileSystem;
 struct ChangeLogOptions {
   std::string dir;
   uint64_t segment_bytes = 16u << 20;  // at least 4 KiB; a segment grows past it for one larger record
-  LogFileSystem* files = nullptr;      // for tests; null is the operating system. Must outlive the log.
+  // While less is free, Append does not go on in a new segment: the rest is for the tables, whose own small writes must
+  // not meet a full disk. Open does, so that what is there can be read.
+  uint64_t reserved_disk_bytes = 0;
+  LogFileSystem* files = nullptr;  // null is the operating system. Must outlive the log.
 };
 
 class ChangeLog {
@@ -47,8 +50,8 @@ class ChangeLog {
   virtual ~ChangeLog() = default;
 
   // Writes one record to the operating system; it survives a killed process, and a power cut only after Sync.
-  // Returns its lsn, one more than the last. RESOURCE_EXHAUSTED when the disk is full: nothing has been appended and
-  // later appends may succeed. INVALID_ARGUMENT for more than 1 GiB.
+  // Returns its lsn, one more than the last. RESOURCE_EXHAUSTED when the disk is full, or nearly: nothing has been
+  // appended and later appends may succeed. INVALID_ARGUMENT for more than 1 GiB.
   virtual absl::StatusOr<uint64_t> Append(std::string_view payload) = 0;
   // Makes everything appended before the call durable (fdatasync).
   virtual absl::Status Sync() = 0;

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "storage/data_dir.h"
 #include "storage/posix_error.h"
 
 namespace mptd::storage {
@@ -109,6 +110,8 @@ class PosixFileSystem final : public LogFileSystem {
   }
 
   absl::Status MakeDir(const std::string& dir) override { return MakeDirectory(dir); }
+
+  uint64_t FreeBytes(const std::string& dir) override { return FreeDiskBytes(dir).value_or(UINT64_MAX); }
 };
 
 }  // namespace

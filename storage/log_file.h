@@ -45,6 +45,8 @@ class LogFileSystem {
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;
   // Makes the folder unless it is there; its parent must be. Durable when it returns.
   virtual absl::Status MakeDir(const std::string& dir) = 0;
+  // What may still be written to the disk of that folder; all there is where nobody knows.
+  virtual uint64_t FreeBytes(const std::string& /*dir*/) { return UINT64_MAX; }
 };
 
 // The operating system's files. Lives as long as the program.

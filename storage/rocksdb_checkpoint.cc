@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -13,7 +12,6 @@
 #include "absl/strings/str_format.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
-#include "storage/posix_error.h"
 #include "storage/rocksdb_status.h"
 
 namespace mptd::storage {
@@ -63,16 +61,29 @@ rocksdb::Status CopyFiles(rocksdb::Env& env, const std::string& from, const std:
   return rocksdb::WriteStringToFile(&env, manifest + "\n", to + "/CURRENT", /*should_sync=*/true);
 }
 
+rocksdb::Status SyncFolder(rocksdb::Env& env, const std::string& dir) {
+  std::unique_ptr<rocksdb::Directory> folder;
+  if (rocksdb::Status s = env.NewDirectory(dir, &folder); !s.ok()) return s;
+  return folder->Fsync();
+}
+
+// What there is of a checkpoint that failed; what cannot be removed stays.
+void RemoveFolder(rocksdb::Env& env, const std::string& dir) {
+  std::vector<std::string> names;
+  env.GetChildren(dir, &names).PermitUncheckedError();
+  for (const std::string& name : names) {
+    if (name != "." && name != "..") env.DeleteFile(dir + "/" + name).PermitUncheckedError();
+  }
+  env.DeleteDir(dir).PermitUncheckedError();
+}
+
 }  // namespace
 
 absl::Status WriteCheckpoint(rocksdb::DB& db, rocksdb::Env& env, const std::string& dir) {
   const std::string what = absl::StrFormat("writing a checkpoint to %s", dir);
   if (env.FileExists(dir).ok()) return absl::AlreadyExistsError(absl::StrFormat("%s: it exists", what));
   if (rocksdb::Status s = env.CreateDir(dir); !s.ok()) return FromRocksDb(s, what);
-  absl::Cleanup remove = [&dir] {
-    std::error_code ignored;
-    std::filesystem::remove_all(dir, ignored);
-  };
+  absl::Cleanup remove = [&] { RemoveFolder(env, dir); };
   if (rocksdb::Status s = db.DisableFileDeletions(); !s.ok()) return FromRocksDb(s, what);
   std::vector<std::string> names;
   uint64_t manifest_bytes = 0;
@@ -80,9 +91,9 @@ absl::Status WriteCheckpoint(rocksdb::DB& db, rocksdb::Env& env, const std::stri
   if (status.ok()) status = CopyFiles(env, db.GetName(), names, manifest_bytes, dir);
   const rocksdb::Status enabled = db.EnableFileDeletions(/*force=*/false);
   if (status.ok()) status = enabled;
+  if (status.ok()) status = SyncFolder(env, dir);
+  if (status.ok()) status = SyncFolder(env, std::filesystem::path(dir).parent_path().string());
   if (!status.ok()) return FromRocksDb(status, what);
-  if (absl::Status s = SyncDirectory(dir); !s.ok()) return s;
-  if (absl::Status s = SyncDirectory(std::filesystem::path(dir).parent_path().string()); !s.ok()) return s;
   std::move(remove).Cancel();
   return absl::OkStatus();
 }

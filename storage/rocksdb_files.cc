@@ -14,7 +14,65 @@ class StagedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   }
 };
 
+class StagedReader final : public rocksdb::FSRandomAccessFileOwnerWrapper {
+ public:
+  StagedReader(GuardedFileSystem& files, std::string path, std::unique_ptr<rocksdb::FSRandomAccessFile> file)
+      : FSRandomAccessFileOwnerWrapper(std::move(file)), files_(files), path_(std::move(path)) {}
+
+  rocksdb::IOStatus Read(uint64_t offset, size_t count, const rocksdb::IOOptions& options, rocksdb::Slice* result,
+                         char* scratch, rocksdb::IODebugContext* debug) const override {
+    rocksdb::IOStatus status = FSRandomAccessFileOwnerWrapper::Read(offset, count, options, result, scratch, debug);
+    if (!status.ok()) files_.NoteUnreadable(path_, status);
+    return status;
+  }
+  rocksdb::IOStatus MultiRead(rocksdb::FSReadRequest* requests, size_t count, const rocksdb::IOOptions& options,
+                              rocksdb::IODebugContext* debug) override {
+    rocksdb::IOStatus status = FSRandomAccessFileOwnerWrapper::MultiRead(requests, count, options, debug);
+    if (!status.ok()) files_.NoteUnreadable(path_, status);
+    for (size_t i = 0; i < count; ++i) {
+      if (!requests[i].status.ok()) files_.NoteUnreadable(path_, requests[i].status);
+    }
+    return status;
+  }
+
+ private:
+  GuardedFileSystem& files_;
+  const std::string path_;
+};
+
 }  // namespace
+
+void GuardedFileSystem::NoteUnreadable(const std::string& path, const rocksdb::IOStatus& why) {
+  MutexLock lock(mutex_);
+  unreadable_.emplace(path, why);
+}
+
+rocksdb::IOStatus GuardedFileSystem::NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                                                         std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+                                                         rocksdb::IODebugContext* debug) {
+  rocksdb::IOStatus status = FileSystemWrapper::NewRandomAccessFile(path, options, file, debug);
+  if (status.ok() && path.starts_with(staging_)) *file = std::make_unique<StagedReader>(*this, path, std::move(*file));
+  return status;
+}
+
+rocksdb::IOStatus GuardedFileSystem::LinkFile(const std::string& from, const std::string& to,
+                                              const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) {
+  {
+    MutexLock lock(mutex_);
+    if (const auto found = unreadable_.find(from); found != unreadable_.end()) return found->second;
+  }
+  return FileSystemWrapper::LinkFile(from, to, options, debug);
+}
+
+rocksdb::IOStatus GuardedFileSystem::DeleteFile(const std::string& path, const rocksdb::IOOptions& options,
+                                                rocksdb::IODebugContext* debug) {
+  {
+    MutexLock lock(mutex_);
+    unreadable_.erase(path);
+  }
+  if (keep_) return rocksdb::IOStatus::OK();
+  return FileSystemWrapper::DeleteFile(path, options, debug);
+}
 
 rocksdb::IOStatus GuardedFileSystem::NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                                      std::unique_ptr<rocksdb::FSWritableFile>* file,

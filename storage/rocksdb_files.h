@@ -1,21 +1,25 @@
-// The file system as RocksDB sees it: the operating system's, with two corrections to how RocksDB 7.8 ingests files.
+// The file system as RocksDB sees it: the operating system's, with three corrections to how RocksDB 7.8 ingests files.
 //
 // 1. When the record of an ingest has been written to the manifest but syncing it failed, RocksDB deletes the files
-// that it
-//    had linked. If the record was on the disk after all, the store cannot be opened again. So nothing is deleted any
-//    more once such a failure was reported; the next opening removes what the manifest does not name.
+// that
+//    it had linked. If the record was on the disk after all, the store cannot be opened again. So nothing is deleted
+//    any more once such a failure was reported; the next opening removes what the manifest does not name.
 // 2. A file made for an ingest is synced when it is finished, and again when RocksDB has linked it. The first of these
-// is
-//    left out: a staged file that was not linked has no meaning.
+//    is left out: a staged file that was not linked has no meaning.
+// 3. Before it links a file, RocksDB looks for its first and its last key, and takes a read that fails for a file
+// without
+//    keys: it would be added, and none of its rows found. So a file that could not be read cannot be linked either.
 // Thread-safe.
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "rocksdb/file_system.h"
+#include "storage/mutex.h"
 
 namespace mptd::storage {
 
@@ -31,15 +35,22 @@ class GuardedFileSystem final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
                                     rocksdb::IODebugContext* debug) override;
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+                                        rocksdb::IODebugContext* debug) override;
+  rocksdb::IOStatus LinkFile(const std::string& from, const std::string& to, const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* debug) override;
   rocksdb::IOStatus DeleteFile(const std::string& path, const rocksdb::IOOptions& options,
-                               rocksdb::IODebugContext* debug) override {
-    if (keep_) return rocksdb::IOStatus::OK();
-    return FileSystemWrapper::DeleteFile(path, options, debug);
-  }
+                               rocksdb::IODebugContext* debug) override;
+
+  // For its files: reading a staged one has failed.
+  void NoteUnreadable(const std::string& path, const rocksdb::IOStatus& why) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   const std::string staging_;
   std::atomic<bool> keep_ = false;
+  Mutex mutex_;
+  std::map<std::string, rocksdb::IOStatus> unreadable_ ABSL_GUARDED_BY(mutex_);  // staged files, until they are removed
 };
 
 }  // namespace mptd::storage

@@ -37,7 +37,7 @@ struct RocksDbOptions {
   // deletion having been written. Called from RocksDB's threads, and until the store is gone.
   Table expiring_table = Table::kHistoryIndex;
   std::function<bool(std::string_view key)> expired;
-  rocksdb::Env* env = nullptr;  // for tests; null is the operating system. Must outlive the store.
+  rocksdb::Env* env = nullptr;  // what files are written through; null is the operating system. Must outlive the store.
 };
 
 // Opens the store, made when absent. FAILED_PRECONDITION when another process has it open or a newer program wrote it,

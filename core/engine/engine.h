@@ -16,7 +16,14 @@
 #include "core/engine/state_view.h"
 #include "core/engine/statistics.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace mptd {
+namespace storage {
+class LogFileSystem;
+}
 
 enum class Durability {
   kSync,     // a block is durable before Apply returns
@@ -32,8 +39,8 @@ struct EngineLimits {
 
   uint64_t max_changes_per_block = 0;               // accounts; 0: no limit
   uint64_t max_slots_per_account = 0;               // changed in one block; 0: no limit
-  uint64_t node_cache_bytes = 640u << 20;           // trie nodes in memory; 0: none that the tables have
   uint64_t max_slots_per_block = 0;                 // of all accounts together; 0: no limit
+  uint64_t node_cache_bytes = 640u << 20;           // trie nodes in memory; 0: none that the tables have
   uint64_t row_cache_bytes = 128u << 20;            // accounts and slots in memory; 0: as above
   uint64_t block_cache_bytes = 64u << 20;           // RocksDB's
   uint64_t history_memory_bytes = 64u << 20;        // undo records indexed in memory
@@ -58,7 +65,13 @@ struct EngineOptions : EngineLimits {
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 4u << 20;
-  int worker_threads = 0;  // 0: one a core
+  int worker_threads = 0;                         // 0: one a core
+  absl::Duration flush_retry = absl::Seconds(1);  // a flush that failed is tried again after so long
+
+  // What the tables and the change log are written through; null is the operating system. Must outlive the engine. The
+  // folder itself, its LOCK and its FORMAT are the operating system's in any case.
+  rocksdb::Env* table_files = nullptr;
+  storage::LogFileSystem* log_files = nullptr;
 
   // Called from the engine's threads for what an operator should know; must not call back into the engine.
   std::function<void(const struct EngineEvent&)> on_event;

@@ -22,6 +22,9 @@ using storage::Table;
 constexpr size_t kBucketsPerByteOfCache = 160;
 // What an undo record takes in memory, in sizes of its row.
 constexpr size_t kMemoryOfUndoRow = 3;
+// The change log stops growing while less is free; the tables keep twice as much free (RocksDbOptions). So a disk that
+// fills up stops flushes, then blocks, and never a write of RocksDB that it could not do without.
+constexpr uint64_t kLogReserveBytes = 32u << 20;
 
 }  // namespace
 
@@ -92,6 +95,7 @@ absl::Status EngineImpl::Start() {
   flush.flush_blocks = options_.flush_blocks;
   flush.flush_bytes = options_.queue_bytes / 2;
   flush.interval = options_.flush_interval;
+  flush.retry = options_.flush_retry;
   flush.prune_interval = options_.prune_interval_blocks;
   flush.max_prune_blocks = options_.max_prune_blocks;
   flush.on_event = [this](const EngineEvent& event) { Emit(event); };
@@ -107,6 +111,8 @@ absl::Status EngineImpl::Start() {
   storage::ChangeLogOptions log;
   log.dir = lock_.log_dir();
   log.segment_bytes = options_.log_segment_bytes;
+  log.reserved_disk_bytes = kLogReserveBytes;
+  log.files = options_.log_files;
   const absl::Time start = absl::Now();
   absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(
       log, flushed.sequence / 2, [this](uint64_t lsn, std::string_view payload) { return ReplayRecord(lsn, payload); });
@@ -279,7 +285,10 @@ absl::Status EngineImpl::ReplayRecord(uint64_t lsn, BytesView payload) {
     if (applied.ok() && applied->already_applied) status = absl::DataLossError("the block is there already");
   }
   if (!status.ok()) {
-    return absl::DataLossError(absl::StrCat("replaying record ", lsn, " of the change log failed: ", status.message()));
+    // What was accepted once is accepted again, so a refusal means damage; a disk that is full or fails does not.
+    const bool disk = absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
+    return absl::Status(disk ? status.code() : absl::StatusCode::kDataLoss,
+                        absl::StrCat("replaying record ", lsn, " of the change log failed: ", status.message()));
   }
   Housekeeping();
   return absl::OkStatus();

@@ -19,7 +19,6 @@ using storage::Table;
 constexpr uint8_t kHasHash = 1;
 constexpr uint8_t kHasParentHash = 2;
 constexpr uint8_t kHasGenesis = 4;
-constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 
 // The rows of `history` and `changelog` that the items leave: blocks that a rollback took back are not written, and
 // what an earlier flush wrote of them goes. Returns the lowest block that was rolled back to.
@@ -240,7 +239,7 @@ void Flusher::Run() {
     if (status.ok()) continue;
     options_.on_failure(status, static_cast<uint64_t>(std::max<int64_t>(queued_.nodes, 0)));
     const auto stop = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stopping_; };
-    mutex_.AwaitWithTimeout(absl::Condition(&stop), kRetryDelay);
+    mutex_.AwaitWithTimeout(absl::Condition(&stop), options_.retry);
   }
 }
 

@@ -24,6 +24,7 @@ storage::RocksDbOptions StoreOptions(const EngineOptions& options, const std::st
   out.dir = dir;
   out.block_cache_bytes = options.block_cache_bytes;
   out.compression = ToStorage(options.compression);
+  out.env = options.table_files;
   return out;
 }
 

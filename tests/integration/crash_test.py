@@ -1,11 +1,16 @@
 """Kills the daemon in the middle of its work, over and over, and compares what comes back with a model.
 
 The model is a list of every operation sent, each with the chain that it leads to. Whatever the daemon recovers must be
-the chain after one of them, not before the last one that a reply called durable: head, roots, accounts, slots, proofs.
+the chain after one of them, not before the last one that a reply called durable: head, roots, accounts, slots, proofs,
+also of older blocks. Meanwhile others read, and what they get must be the state of one block, whole.
+
+MPTD_TEST_SEED repeats a run as far as the moments of the kills allow; MPTD_KILLS says how many kills, in all modes.
 """
 import dataclasses
+import glob
 import os
 import random
+import shutil
 import signal
 import threading
 import unittest
@@ -18,6 +23,14 @@ ACCOUNTS = 2000
 SLOTS = 40
 WINDOW = 32  # blocks served behind the head
 KILLS = 3 if SHORT else 18  # in each of the three modes
+if 'MPTD_KILLS' in os.environ:
+    KILLS = -(-int(os.environ['MPTD_KILLS']) // 3)
+# So small that flushes, evictions, pruning and new segments of the log are always under way.
+FLAGS = ['--persistence.flush_blocks', '8', '--persistence.flush_interval', '100ms',
+         '--persistence.batch_timeout_ms', '10ms', '--persistence.queue_bytes', '2MiB',
+         '--persistence.log_segment_bytes', '1MiB', '--cache.node_cache_bytes', '1MiB',
+         '--cache.row_cache_bytes', '1MiB', '--cache.block_cache_bytes', '1MiB',
+         '--pruning.keep_recent_states', str(WINDOW), '--pruning.pruning_interval_blocks', '4']
 
 
 @dataclasses.dataclass
@@ -43,6 +56,8 @@ class Model:
         self.rnd = rnd
         self.heads = [Block(0, ZERO_HASH, None, {}, 0)]  # after each operation
         self.durable = 0  # the newest operation that cannot be lost
+        self.by_hash = {}  # every block that was ever sent
+        self.oldest = 1  # what was pruned stays so, also when the head goes back
 
     @property
     def head(self):
@@ -89,6 +104,8 @@ class Model:
             else:
                 state[address] = becomes
         block = Block(parent.number + 1, rnd.randbytes(32), parent, state, len(self.heads))
+        self.by_hash[block.hash] = block
+        self.oldest = max(self.oldest, block.number - WINDOW)
         block.request = pb.ApplyStateChangesRequest(number=block.number, hash=block.hash, parent_hash=parent.hash,
                                                     changes=changes, reorganize=parent is not self.head)
         return block
@@ -111,7 +128,59 @@ class Model:
         return None
 
 
+class Reader(threading.Thread):
+    """Reads at the head until the daemon is gone; what it gets must be as the model has it for the block it names."""
+
+    def __init__(self, daemon, model, seed):
+        super().__init__()
+        self.state = daemon.state
+        self.model = model
+        self.rnd = random.Random(seed)
+        self.answers = 0
+        self.wrong = None
+        self.start()
+
+    def run(self):
+        try:
+            while self.wrong is None:
+                addresses = [i.to_bytes(20, 'big') for i in self.rnd.sample(range(ACCOUNTS), 30)]
+                self.look(self.state.GetAccounts(pb.GetAccountsRequest(addresses=addresses)), addresses)
+                self.answers += 1
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+                self.wrong = error
+
+    def look(self, answer, addresses):
+        block = self.model.by_hash.get(answer.block.hash)
+        if answer.block.number == 0:
+            return
+        if block is None:
+            self.wrong = f'block {answer.block.number} was never sent'
+            return
+        for address, entry in zip(addresses, answer.accounts, strict=True):
+            expected = block.state.get(address)
+            got = (entry.account.nonce, entry.account.balance) if entry.exists else None
+            if got != (expected and (expected[0], quantity(expected[1]))):
+                self.wrong = f'account {address.hex()} of block {block.number}: {got} instead of {expected}'
+
+
 class CrashTest(unittest.TestCase):
+    def upkeep(self, daemon, model, choice):
+        """Flushes, prunes or makes a checkpoint, none of which changes the head."""
+        if choice < 0.5:
+            daemon.admin.Flush(admin_pb.FlushRequest())
+            model.durable = len(model.heads) - 1
+        elif choice < 0.85:
+            keep = model.rnd.randrange(8, WINDOW)
+            model.oldest = max(model.oldest, model.head.number - keep)
+            daemon.admin.Prune(admin_pb.PruneRequest(keep_blocks=keep))
+        else:
+            path = os.path.join(daemon.scratch, 'checkpoint')
+            for name in glob.glob(path + '*'):
+                shutil.rmtree(name)
+            daemon.admin.Checkpoint(admin_pb.CheckpointRequest(directory=path))
+            model.durable = len(model.heads) - 1
+
     def work(self, daemon, model, mode):
         """Sends operations until the daemon is gone."""
         rnd = model.rnd
@@ -119,15 +188,18 @@ class CrashTest(unittest.TestCase):
             while True:
                 parent = model.head
                 choice = rnd.random()
-                back = max(parent.number - rnd.randrange(1, 7), 1)
-                if choice < 0.02 and parent.number > 20:
+                back = max(parent.number - rnd.randrange(1, 7), model.oldest)
+                if choice < 0.02 and parent.number > max(back, 20):
                     target = parent.ancestor(back)
                     model.heads.append(target)
                     daemon.state.RollbackTo(pb.RollbackToRequest(block=pb.BlockRef(hash=target.hash)))
                     model.durable = len(model.heads) - 1  # a rollback is durable on return
                     continue
-                if choice < 0.06 and parent.number > 20:
+                if choice < 0.06 and parent.number > max(back, 20):
                     parent = parent.ancestor(back)
+                if 0.06 <= choice < 0.10:
+                    self.upkeep(daemon, model, rnd.random())
+                    continue
                 block = model.new_block(parent)
                 model.heads.append(block)
                 answer = daemon.state.ApplyStateChanges(block.request)
@@ -184,9 +256,16 @@ class CrashTest(unittest.TestCase):
         self.check_state(daemon, block, everyone)
         self.check_proof(daemon, block, everyone[0])
         oldest = daemon.admin.GetStatus(admin_pb.GetStatusRequest()).oldest_served_number
-        for number in model.rnd.sample(range(oldest, block.number + 1), min(4, block.number + 1 - oldest)):
+        self.assertLessEqual(oldest, block.number)
+        for number in range(oldest, block.number + 1):
+            served = daemon.state.GetBlock(pb.GetBlockRequest(block=pb.BlockRef(number=number))).block
             older = block.ancestor(number)
-            if older is not None and older.root:
+            self.assertEqual(served.hash, older.hash, number)
+            if older.root:
+                self.assertEqual(served.state_root, older.root, number)
+        for number in model.rnd.sample(range(oldest, block.number + 1), min(2, block.number + 1 - oldest)):
+            older = block.ancestor(number)
+            if older.root:
                 self.check_state(daemon, older, everyone[:60])
                 self.check_proof(daemon, older, everyone[1])
         report = daemon.verify_data()
@@ -197,16 +276,24 @@ class CrashTest(unittest.TestCase):
         print(f'{mode}: MPTD_TEST_SEED={seed}', flush=True)
         rnd = random.Random(seed)
         model = Model(rnd)
-        with Daemon('--persistence.mode', mode, '--persistence.flush_blocks', '8', '--pruning.keep_recent_states',
-                         str(WINDOW), '--pruning.pruning_interval_blocks', '4') as daemon:
-            for _ in range(KILLS):
-                timer = threading.Timer(rnd.uniform(0.05, 1.2), daemon.process.kill)
+        reads = 0
+        with Daemon('--persistence.mode', mode, *FLAGS) as daemon:
+            for kill in range(1, KILLS + 1):
+                timer = threading.Timer(rnd.uniform(0.02, 0.8), daemon.process.kill)
+                reader = Reader(daemon, model, rnd.random())
                 timer.start()
                 self.work(daemon, model, mode)
                 timer.join()
+                daemon.process.wait()
+                reader.join()
+                self.assertIsNone(reader.wrong)
+                reads += reader.answers
                 daemon.restart(signal.SIGKILL)
                 self.check_recovered(daemon, model)
-            print(f'{mode}: {KILLS} kills, head {model.head.number}, {len(model.head.state)} accounts', flush=True)
+                if kill % 50 == 0:
+                    print(f'{mode}: {kill} kills so far, head {model.head.number}', flush=True)
+            print(f'{mode}: seed {seed}, {KILLS} kills, head {model.head.number}, {len(model.head.state)} accounts, '
+                  f'{reads} answers read meanwhile', flush=True)
             self.assertGreater(model.head.number, KILLS)
 
     def test_sync(self):

@@ -1,9 +1,21 @@
 #include "tests/storage/fake_files.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace mptd::storage {
+namespace {
+
+// What a slow disk takes for one operation.
+constexpr std::chrono::milliseconds kDelay(5);
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+}  // namespace
 
 class FakeFile final : public LogFile {
  public:
@@ -29,11 +41,12 @@ class FakeFile final : public LogFile {
   const uint64_t generation_;
 };
 
-void FakeFiles::Arm(uint64_t at, Fault fault) {
+void FakeFiles::Arm(uint64_t at, Fault fault, Counted counted) {
   MutexLock lock(mutex_);
   operations_ = 0;
   armed_at_ = at;
   fault_ = fault;
+  counted_ = counted;
 }
 
 uint64_t FakeFiles::operations() const {
@@ -41,11 +54,17 @@ uint64_t FakeFiles::operations() const {
   return operations_;
 }
 
-Fault FakeFiles::Next() {
+Fault FakeFiles::Next(Effect effect) {
+  if (effect == Effect::kReads && counted_ == Counted::kNoReads) return Crashed() ? Fault::kCrash : Fault::kNone;
   ++operations_;
   const bool lasting = fault_ == Fault::kCrash || fault_ == Fault::kNoSpaceStays;
   if (fault_ == Fault::kNone || operations_ < armed_at_ || (operations_ > armed_at_ && !lasting)) return Fault::kNone;
-  return fault_;
+  if (fault_ != Fault::kDelay) return fault_;
+  const uint64_t generation = generation_;
+  mutex_.unlock();
+  std::this_thread::sleep_for(kDelay);
+  mutex_.lock();
+  return generation == generation_ ? Fault::kNone : Fault::kCrash;
 }
 
 absl::Status FakeFiles::Failure(Fault fault, const std::string& path) {
@@ -66,10 +85,56 @@ void FakeFiles::Change(NameChange change) {
   pending_.push_back(std::move(change));
 }
 
+uint64_t FakeFiles::UsedBytes() const {
+  std::set<const Inode*> seen;
+  uint64_t sum = 0;
+  for (const auto& [path, inode] : names_) {
+    if (seen.insert(inode.get()).second) sum += inode->content.size();
+  }
+  return sum;
+}
+
+void FakeFiles::SetCapacity(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  capacity_ = bytes;
+}
+
+uint64_t FakeFiles::FreeBytes(const std::string& /*dir*/) {
+  MutexLock lock(mutex_);
+  if (capacity_ == UINT64_MAX) return capacity_;
+  return capacity_ - std::min(capacity_, UsedBytes());
+}
+
+std::vector<std::string> FakeFiles::Paths() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> paths;
+  for (const auto& [path, inode] : names_) paths.push_back(path);
+  return paths;
+}
+
+FakeFiles::Kind FakeFiles::KindOf(const std::string& path) const {
+  MutexLock lock(mutex_);
+  if (names_.contains(path)) return Kind::kFile;
+  return dirs_.contains(path) ? Kind::kDir : Kind::kAbsent;
+}
+
+absl::StatusOr<uint64_t> FakeFiles::SizeOf(const std::string& path) const {
+  MutexLock lock(mutex_);
+  const auto found = names_.find(path);
+  if (found == names_.end()) return absl::NotFoundError(path);
+  return found->second->content.size();
+}
+
 void FakeFiles::WriteBack(Inode& inode, bool all) {
   // Growth first: a file whose new size was lost ends where it did before.
-  const bool grown = all || random_.OneIn(2);
-  if (grown && inode.durable.size() < inode.content.size()) inode.durable.resize(inode.content.size(), '\0');
+  const size_t old = inode.durable.size();
+  if (old < inode.content.size()) {
+    const bool in_order = !all && growth_ == Growth::kInOrder;
+    size_t size = all || random_.OneIn(2) ? inode.content.size() : old;
+    if (in_order) size = old + random_.Below(size - old + 1);
+    inode.durable.resize(size, '\0');
+    if (in_order) inode.durable.replace(old, size - old, inode.content, old, size - old);
+  }
   for (const size_t sector : inode.dirty) {
     if (!all && random_.OneIn(2)) continue;
     const size_t begin = sector * kSector;
@@ -116,24 +181,24 @@ void FakeFiles::Overwrite(const std::string& path, const std::string& content) {
 
 absl::StatusOr<std::unique_ptr<LogFile>> FakeFiles::Open(const std::string& path, Mode mode) {
   MutexLock lock(mutex_);
-  const Fault fault = Next();
-  const bool full = fault == Fault::kNoSpace || fault == Fault::kNoSpaceStays;
-  if (fault != Fault::kNone && (!full || mode == Mode::kCreate)) return Failure(fault, path);
+  const Fault fault = Next(mode == Mode::kRead ? Effect::kReads : Effect::kWrites);
+  if (Fails(fault) || (Full(fault) && mode == Mode::kCreate)) return Failure(fault, path);
   const auto found = names_.find(path);
   if (mode != Mode::kCreate) {
     if (found == names_.end()) return absl::NotFoundError(path);
     return std::make_unique<FakeFile>(*this, found->second, generation_);
   }
   auto inode = std::make_shared<Inode>();
-  Change({[path, inode](Names& names) { names[path] = inode; }, false});
+  Change({ParentOf(path), [path, inode](Names& names) { names[path] = inode; }, false});
   return std::make_unique<FakeFile>(*this, inode, generation_);
 }
 
 absl::Status FakeFiles::Rename(const std::string& from, const std::string& to) {
   MutexLock lock(mutex_);
-  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, from);
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault) || fault == Fault::kNoSpace) return Failure(fault, from);
   if (!names_.contains(from)) return absl::NotFoundError(from);
-  Change({[from, to](Names& names) {
+  Change({ParentOf(to),
+          [from, to](Names& names) {
             if (!names.contains(from)) return;
             names[to] = names[from];
             names.erase(from);
@@ -142,57 +207,90 @@ absl::Status FakeFiles::Rename(const std::string& from, const std::string& to) {
   return absl::OkStatus();
 }
 
+absl::Status FakeFiles::Link(const std::string& from, const std::string& to) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault) || fault == Fault::kNoSpace) return Failure(fault, from);
+  const auto found = names_.find(from);
+  if (found == names_.end()) return absl::NotFoundError(from);
+  Change({ParentOf(to), [to, inode = found->second](Names& names) { names[to] = inode; }, false});
+  return absl::OkStatus();
+}
+
 absl::Status FakeFiles::Remove(const std::string& path) {
   MutexLock lock(mutex_);
-  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, path);
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault) || fault == Fault::kNoSpace) return Failure(fault, path);
   if (!names_.contains(path)) return absl::NotFoundError(path);
-  Change({[path](Names& names) { names.erase(path); }, true});
+  Change({ParentOf(path), [path](Names& names) { names.erase(path); }, true});
   return absl::OkStatus();
 }
 
 absl::Status FakeFiles::SyncDir(const std::string& dir) {
   MutexLock lock(mutex_);
-  const Fault fault = Next();
-  if (fault != Fault::kNone && fault != Fault::kNoSpace && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
-  for (const NameChange& change : pending_) change.apply(durable_names_);
-  pending_.clear();
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault)) return Failure(fault, dir);
+  std::vector<NameChange> others;
+  for (NameChange& change : pending_) {
+    if (change.dir == dir) {
+      change.apply(durable_names_);
+    } else {
+      others.push_back(std::move(change));
+    }
+  }
+  pending_ = std::move(others);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> FakeFiles::List(const std::string& dir) {
   MutexLock lock(mutex_);
-  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
+  if (const Fault fault = Next(Effect::kReads); Fails(fault) || fault == Fault::kNoSpace) return Failure(fault, dir);
   std::vector<std::string> names;
   for (const auto& [path, inode] : names_) {
-    if (path.starts_with(dir + "/")) names.push_back(path.substr(dir.size() + 1));
+    if (ParentOf(path) == dir) names.push_back(path.substr(dir.size() + 1));
+  }
+  for (const std::string& path : dirs_) {
+    if (ParentOf(path) == dir) names.push_back(path.substr(dir.size() + 1));
   }
   return names;
 }
 
 absl::Status FakeFiles::MakeDir(const std::string& dir) {
   MutexLock lock(mutex_);
-  if (const Fault fault = Next(); fault != Fault::kNone && fault != Fault::kNoSpaceStays) return Failure(fault, dir);
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault) || fault == Fault::kNoSpace) return Failure(fault, dir);
+  dirs_.insert(dir);
   return absl::OkStatus();
+}
+
+absl::Status FakeFiles::RemoveDir(const std::string& dir) {
+  MutexLock lock(mutex_);
+  if (const Fault fault = Next(Effect::kWrites); Fails(fault)) return Failure(fault, dir);
+  return dirs_.erase(dir) > 0 ? absl::OkStatus() : absl::NotFoundError(dir);
 }
 
 absl::Status FakeFiles::Write(const std::shared_ptr<Inode>& inode, uint64_t generation, uint64_t offset,
                               std::span<const std::string_view> parts) {
   MutexLock lock(mutex_);
   if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
+  const bool gone = Crashed();
+  Fault fault = Next(Effect::kWrites);
+  if (gone) return Failure(Fault::kCrash, "a file");
   std::string bytes;
   for (const std::string_view part : parts) bytes.append(part);
-  const Fault fault = Next();
-  const bool full = fault == Fault::kNoSpace || fault == Fault::kNoSpaceStays;
-  const bool grows = offset + bytes.size() > inode->content.size();
-  const bool fails = full ? grows : fault != Fault::kNone;
+  const size_t before = inode->content.size();
+  const bool grows = offset + bytes.size() > before;
+  const bool over = grows && capacity_ != UINT64_MAX && UsedBytes() + offset + bytes.size() - before > capacity_;
+  if (fault == Fault::kNone && over) fault = Fault::kNoSpace;
+  const bool fails = Full(fault) ? grows : fault != Fault::kNone;
   if (fault == Fault::kError) bytes.clear();
-  if (fails) bytes.resize(random_.Below(bytes.size() + 1));
-  if (!bytes.empty()) {
-    if (inode->content.size() < offset + bytes.size()) inode->content.resize(offset + bytes.size(), '\0');
-    inode->content.replace(offset, bytes.size(), bytes);
-    for (size_t sector = offset / kSector; sector <= (offset + bytes.size() - 1) / kSector; ++sector) {
-      inode->dirty.insert(sector);
+  const bool torn = fault == Fault::kTornWrite;
+  if (fails && !torn) bytes.resize(random_.Below(bytes.size() + 1));
+  for (size_t done = 0; done < bytes.size();) {
+    const size_t at = offset + done;
+    const size_t count = std::min(kSector - at % kSector, bytes.size() - done);
+    if (!torn || random_.OneIn(2)) {
+      if (inode->content.size() < at + count) inode->content.resize(at + count, '\0');
+      inode->content.replace(at, count, bytes, done, count);
+      inode->dirty.insert(at / kSector);
     }
+    done += count;
   }
   return fails ? Failure(fault, "a file") : absl::OkStatus();
 }
@@ -202,8 +300,8 @@ absl::Status FakeFiles::Sync(const std::shared_ptr<Inode>& inode, uint64_t gener
   {
     MutexLock lock(mutex_);
     if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
-    const Fault fault = Next();
-    const bool fails = fault != Fault::kNone && fault != Fault::kNoSpace && fault != Fault::kNoSpaceStays;
+    const Fault fault = Next(Effect::kWrites);
+    const bool fails = Fails(fault);
     if (fault == Fault::kCrash) return Failure(fault, "a file");  // what was to be written still may be
     WriteBack(*inode, !fails);
     inode->dirty.clear();
@@ -218,9 +316,7 @@ absl::Status FakeFiles::Read(const std::shared_ptr<Inode>& inode, uint64_t gener
                              std::string* bytes) {
   MutexLock lock(mutex_);
   if (generation != generation_) return Failure(Fault::kError, "a file of a dead process");
-  if (const Fault fault = Next(); fault == Fault::kError || fault == Fault::kShortWrite || fault == Fault::kCrash) {
-    return Failure(fault, "a file");
-  }
+  if (const Fault fault = Next(Effect::kReads); Fails(fault)) return Failure(fault, "a file");
   *bytes = offset < inode->content.size() ? inode->content.substr(offset, count) : std::string();
   return absl::OkStatus();
 }
