@@ -9,7 +9,6 @@
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/listen_address.h"
 
@@ -76,7 +75,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const absl::Status status =
         IsUnix(address) ? PrepareUnixSocket(UnixPath(address)) : ResolveListenAddress(address).status();
     if (!status.ok()) return status;
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
+    const bool secure = options.credentials != nullptr && !IsUnix(address);
+    builder.AddListeningPort(address, secure ? options.credentials : grpc::InsecureServerCredentials(), &ports[i]);
   }
   std::vector<std::string> names = {"", kLiveness, kReadiness};
   for (const auto& [name, service] : services) {
