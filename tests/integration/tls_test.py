@@ -274,10 +274,10 @@ class MptctlTest(WithAuthorities):
                 self.assertEqual(done.returncode, 3, done.stderr)
                 self.assertIn(words, done.stderr)
 
-            refused('--tls-server-name', *ca, *pair, '--tls-server-name', 'mptd.example')
-            refused('--tls-ca', *pair, '--tls-ca', self.strangers.cert)
-            refused('--tls-ca')  # no TLS at all
-            refused('--tls-cert', *ca)
+            refused('give the one that it has with --tls-server-name', *ca, *pair, '--tls-server-name', 'mptd.example')
+            refused('was issued by no CA', *pair, '--tls-ca', self.strangers.cert)
+            refused('if it speaks TLS, name its CA')
+            refused('it wants a certificate', *ca)
             os.chmod(self.caller.key, 0o644)
             refused('others can read', *ca, *pair)
             os.chmod(self.caller.key, 0o600)
