@@ -77,19 +77,23 @@ std::string_view View(grpc::string_ref text) { return {text.data(), text.size()}
 // Comes after gRPC's own check of the chain, which knows no revocation and no change of it.
 class GateVerifier final : public ExternalCertificateVerifier {
  public:
-  explicit GateVerifier(std::shared_ptr<PeerGate> gate) : gate_(std::move(gate)) {}
+  GateVerifier(std::shared_ptr<PeerGate> gate, bool required) : gate_(std::move(gate)), required_(required) {}
 
   bool Verify(TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
               grpc::Status* status) override {
     const std::string_view leaf = View(request->peer_cert());
-    // Without one nobody gets here when one is required.
-    *status = leaf.empty() ? grpc::Status::OK : gate_->Admit(leaf, View(request->peer_cert_full_chain()));
+    if (leaf.empty() && !required_) {
+      *status = grpc::Status::OK;
+    } else {  // an empty one, which OpenSSL should have refused, cannot be read
+      *status = gate_->Admit(leaf, View(request->peer_cert_full_chain()));
+    }
     return true;
   }
   void Cancel(TlsCustomVerificationCheckRequest*) override {}
 
  private:
   const std::shared_ptr<PeerGate> gate_;
+  const bool required_;
 };
 
 double Seconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
@@ -148,7 +152,8 @@ void ServerTls::MakeCredentials() {
     options.set_cert_request_type(options_.require_client_certificates
                                       ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
                                       : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.set_certificate_verifier(ExternalCertificateVerifier::Create<GateVerifier>(gate_));
+    options.set_certificate_verifier(
+        ExternalCertificateVerifier::Create<GateVerifier>(gate_, options_.require_client_certificates));
   }
   credentials_ = grpc::experimental::TlsServerCredentials(options);
 }

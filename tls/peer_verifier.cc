@@ -59,8 +59,7 @@ absl::Status PeerVerifier::Check(std::string_view leaf, std::string_view chain) 
   if (X509_verify_cert(context.get()) == 1) return absl::OkStatus();
   const int error = X509_STORE_CTX_get_error(context.get());
   TakeOpensslError();
-  return absl::UnauthenticatedError(
-      absl::StrFormat("%s: %s", SubjectOf(peer), X509_verify_cert_error_string(error)));
+  return absl::UnauthenticatedError(absl::StrFormat("%s: %s", SubjectOf(peer), X509_verify_cert_error_string(error)));
 }
 
 }  // namespace mptd::tls

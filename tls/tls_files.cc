@@ -85,8 +85,8 @@ absl::Status CheckDates(const std::string& path, const X509* certificate, absl::
     return Bad(path, absl::StrFormat("expired at %s (%s); renew it", Date(not_after), SubjectOf(certificate)));
   }
   if (now < not_before) {
-    return Bad(path, absl::StrFormat("is not valid before %s (%s); wait, or set this machine's clock",
-                                     Date(not_before), SubjectOf(certificate)));
+    return Bad(path, absl::StrFormat("is not valid before %s (%s); wait, or set this machine's clock", Date(not_before),
+                                     SubjectOf(certificate)));
   }
   return absl::OkStatus();
 }
@@ -115,9 +115,10 @@ absl::Status CheckChain(const std::string& path, const std::vector<Certificate>&
   for (size_t i = 0; i < chain.size(); ++i) {
     if (absl::Status status = CheckDates(path, chain[i].get(), now); !status.ok()) return status;
     if (i > 0 && X509_check_issued(chain[i].get(), chain[i - 1].get()) != X509_V_OK) {
-      return Bad(path, absl::StrFormat("is in the wrong order: %s did not issue %s; put the daemon's certificate first, "
-                                       "and each behind the one that it issued",
-                                       SubjectOf(chain[i].get()), SubjectOf(chain[i - 1].get())));
+      return Bad(path,
+                 absl::StrFormat("is in the wrong order: %s did not issue %s; put the daemon's certificate first, "
+                                 "and each behind the one that it issued",
+                                 SubjectOf(chain[i].get()), SubjectOf(chain[i - 1].get())));
     }
   }
   return absl::OkStatus();
@@ -172,9 +173,8 @@ absl::Status CheckLists(const TlsFiles& files, const std::vector<Certificate>& a
   for (const RevocationList& list : lists) {
     const absl::Time next = ToTime(X509_CRL_get0_nextUpdate(list.get()));
     if (now > next) {
-      return Bad(files.revocation_lists,
-                 absl::StrFormat("is out of date since %s (%s); fetch the CA's newest list", Date(next),
-                                 IssuerOf(list.get())));
+      return Bad(files.revocation_lists, absl::StrFormat("is out of date since %s (%s); fetch the CA's newest list",
+                                                         Date(next), IssuerOf(list.get())));
     }
     out.next_update = std::min(out.next_update, next);
   }
