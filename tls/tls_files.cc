@@ -81,6 +81,9 @@ absl::StatusOr<std::string> ReadKeyFile(const std::string& path) {
 absl::Status CheckDates(const std::string& path, const X509* certificate, absl::Time now) {
   const absl::Time not_before = ToTime(X509_get0_notBefore(certificate));
   const absl::Time not_after = ToTime(X509_get0_notAfter(certificate));
+  if (std::max(not_before, not_after) == absl::InfiniteFuture()) {
+    return Bad(path, absl::StrFormat("is damaged: the dates of %s cannot be read", SubjectOf(certificate)));
+  }
   if (now > not_after) {
     return Bad(path, absl::StrFormat("expired at %s (%s); renew it", Date(not_after), SubjectOf(certificate)));
   }

@@ -33,7 +33,7 @@ absl::StatusOr<PrivateKey> ParsePrivateKey(std::string_view pem);
 
 std::string SubjectOf(const X509* certificate);  // "CN=mptd,O=Example" as RFC 2253 has it
 std::string IssuerOf(const X509_CRL* list);
-absl::Time ToTime(const ASN1_TIME* time);
+absl::Time ToTime(const ASN1_TIME* time);  // infinite when it is not there or cannot be read
 
 // What OpenSSL has to say of the thread's last error; it is forgotten then.
 std::string TakeOpensslError();
