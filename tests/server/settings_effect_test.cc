@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "config/exposure.h"
@@ -68,7 +67,7 @@ std::string StartedWith(const config::Settings& settings) {
   config::Settings open = settings;
   open.server.listen = {"0.0.0.0:1"};
   open.server.http_listen = "0.0.0.0:2";
-  for (const auto& [name, what] : config::CheckExposure(open)) absl::StrAppend(&out, " ", name, ": ", what);
+  for (const auto& [name, what] : config::CheckExposure(open)) out += " " + std::string(name) + ": " + what;
   return out;
 }
 
