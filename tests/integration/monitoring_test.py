@@ -75,6 +75,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return json.load(answer)['data']
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # it listens before it can answer
+                raise
             raise AssertionError(f'{path} {parameters}: {error.read().decode()}') from None
 
     def values(self, query):
