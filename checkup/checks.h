@@ -23,7 +23,8 @@ Finding CheckClock(const ClockReading& clock);
 Finding CheckCpu(const CpuReading& cpu, const config::Settings& settings);
 Finding CheckKernel(const KernelReading& kernel, const MemoryReading& memory);
 Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_file);
-Finding CheckTls(const config::Settings& settings);
+// `files` are those of the settings, when these have TLS.
+Finding CheckTls(const config::Settings& settings, const absl::StatusOr<tls::TlsMaterial>& files, absl::Time now);
 // `genesis` is the root of the configured genesis, when that is block 0.
 Finding CheckData(const DataReading& data, const std::optional<Hash>& genesis);
 Finding CheckVersion(const DataReading& data, std::string_view version);

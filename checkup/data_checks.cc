@@ -6,15 +6,25 @@
 #include "absl/strings/str_join.h"
 #include "checkup/checks.h"
 #include "checkup/notes.h"
+#include "config/exposure.h"
 #include "core/hex.h"
 #include "storage/data_dir.h"
 
 namespace mptd::checkup {
 namespace {
 
-bool OnlyThisMachine(const std::string& address) {
-  return address == "off" || address.starts_with("unix:") || address.starts_with("127.") ||
-         address.starts_with("[::1]:") || address.starts_with("localhost:");
+constexpr absl::Duration kRenewWithin = absl::Hours(24 * 14);
+
+void JudgeCertificate(Notes& notes, const tls::TlsMaterial& files, absl::Time now) {
+  const auto days = [now](absl::Time until) { return absl::ToInt64Hours(until - now) / 24; };
+  notes.Measured(absl::StrFormat("the certificate of %s fits its key and is valid for %d days", files.subject,
+                                 days(files.not_after)));
+  // A fifth of its life: those that live for a day are renewed in time, too.
+  const bool old = files.not_after - now < 0.2 * (files.not_after - files.not_before);
+  if (old && files.not_after - now < kRenewWithin) notes.Wrong(Outcome::kWarning, "renew the certificate");
+  if (!files.client_ca.empty()) notes.Measured("callers are asked for certificates");
+  if (files.next_update == absl::InfiniteFuture()) return;
+  notes.Measured(absl::StrFormat("the revocation lists are good for %d days", days(files.next_update)));
 }
 
 void JudgeFormat(Notes& notes, const absl::Status& format) {
@@ -108,18 +118,31 @@ Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_fi
   return notes.Take();
 }
 
-Finding CheckTls(const config::Settings& settings) {
+Finding CheckTls(const config::Settings& settings, const absl::StatusOr<tls::TlsMaterial>& files, absl::Time now) {
   Notes notes("tls");
-  notes.Expected("addresses that only this machine reaches, as long as there is no TLS");
+  notes.Expected("addresses that only this machine reaches, or TLS with files that are good for weeks");
   std::vector<std::string> open;
+  const bool tls = !settings.security.tls_cert_file.empty();
   for (const std::string& address : settings.server.listen) {
-    if (!OnlyThisMachine(address)) open.push_back(address);
+    if (!tls && !config::OnlyThisMachine(address)) open.push_back(address);
   }
-  if (!OnlyThisMachine(settings.server.http_listen)) open.push_back(settings.server.http_listen);
-  notes.Measured("this version has no settings for TLS, so there are no files to check");
-  if (open.empty()) return notes.Skip("only this machine is answered");
-  notes.Wrong(Outcome::kSkipped, "let only a private network or a proxy with TLS reach these addresses");
-  return notes.Skip(absl::StrFormat("%s is served in the clear", absl::StrJoin(open, ", ")));
+  if (!tls && !config::OnlyThisMachine(settings.server.admin_listen)) open.push_back(settings.server.admin_listen);
+  if (!config::OnlyThisMachine(settings.server.http_listen)) open.push_back(settings.server.http_listen);
+  if (!open.empty()) {
+    notes.Measured(absl::StrFormat("%s is served in the clear", absl::StrJoin(open, ", ")));
+    notes.Wrong(Outcome::kWarning, "let only a private network or a proxy with TLS reach these addresses");
+  }
+  if (!tls) {
+    if (!open.empty()) return notes.Take();
+    return notes.Skip("only this machine is answered, and no TLS is set");
+  }
+  if (!files.ok()) {
+    notes.Measured(Text(files.status()));
+    notes.Wrong(Outcome::kFailed, "correct what is named: the daemon does not start with it");
+    return notes.Take();
+  }
+  JudgeCertificate(notes, *files, now);
+  return notes.Take();
 }
 
 Finding CheckData(const DataReading& data, const std::optional<Hash>& genesis) {
@@ -173,7 +196,7 @@ std::vector<Finding> CheckAll(const Readings& readings, const config::Settings& 
           CheckCpu(readings.cpu, settings),
           CheckKernel(readings.kernel, readings.memory),
           CheckPermissions(readings.folder, readings.log_file),
-          CheckTls(settings),
+          CheckTls(settings, readings.tls, readings.now),
           CheckData(readings.data, genesis),
           CheckVersion(readings.data, version)};
 }

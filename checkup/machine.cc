@@ -15,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "checkup/disk_probe.h"
 #include "metrics/metrics.h"
 #include "storage/posix_error.h"
@@ -133,6 +134,13 @@ Readings ReadMachine(const config::Settings& settings) {
   out.clock = ReadClock();
   out.cpu = {.keccak = BestKeccakImpl(), .threads = std::thread::hardware_concurrency()};
   out.kernel = ReadKernel();
+  out.now = absl::Now();
+  const config::Settings::Security& security = settings.security;
+  out.tls = tls::ReadTlsFiles({.certificate = security.tls_cert_file,
+                               .key = security.tls_key_file,
+                               .client_ca = security.tls_client_ca_file,
+                               .revocation_lists = security.tls_crl_file},
+                              out.now);
   out.log_file = ReadLogFile(settings.logging.file);
   out.data = ReadData(settings.server.data_dir);
   return out;

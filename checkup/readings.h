@@ -13,6 +13,7 @@
 #include "core/engine/stored_state.h"
 #include "core/keccak.h"
 #include "storage/change_log.h"
+#include "tls/tls_files.h"
 
 namespace mptd::checkup {
 
@@ -97,6 +98,8 @@ struct Readings {
   KernelReading kernel;
   FolderReading folder;
   absl::Status log_file = {};  // whether the file of the log can be appended to; OK when there is none
+  absl::Time now = absl::UnixEpoch();
+  absl::StatusOr<tls::TlsMaterial> tls = tls::TlsMaterial();  // empty without TLS
   DataReading data;
 };
 

@@ -61,6 +61,19 @@ void AddGlobalOptions(CommandLine& line) {
       ->check(Checked(ParseAt, "block"));
 }
 
+void AddTlsOptions(CommandLine& line) {
+  const auto add = [&line](const char* flag, const char* variable, const char* type, std::string& to,
+                           const char* help) {
+    line.app.add_option(flag, to, help)->envname(variable)->type_name(type);
+  };
+  TlsFlags& tls = line.global.tls;
+  add("--tls-ca", "MPTCTL_TLS_CA", "FILE", tls.ca, "Speak TLS to a daemon whose certificate a CA in this file issued");
+  add("--tls-cert", "MPTCTL_TLS_CERT", "FILE", tls.cert, "The certificate to show to a daemon that asks for one");
+  add("--tls-key", "MPTCTL_TLS_KEY", "FILE", tls.key, "Its key, which others must not be able to read");
+  add("--tls-server-name", "MPTCTL_TLS_SERVER_NAME", "NAME", tls.server_name,
+      "The name in the daemon's certificate, when it is not the host of --server");
+}
+
 void AddLocalCommands(CommandLine& line) {
   auto shell = std::make_shared<std::string>();
   CLI::App* completion = line.app.add_subcommand("completion", "Print a completion script for a shell");
@@ -88,6 +101,7 @@ void Build(CommandLine& line) {
   line.app.set_version_flag("--version", std::string("mptctl " MPTD_VERSION));
   line.app.get_formatter()->column_width(26);
   AddGlobalOptions(line);
+  AddTlsOptions(line);
   AddReadCommands(line);
   AddProofCommands(line);
   AddListCommands(line);
@@ -132,6 +146,10 @@ ExitCode RunMptctl(const std::vector<std::string>& args, Terminal& terminal) {
   const CLI::App* command = line.app.get_subcommands().front();
   if (line.block_given && !line.ReadsBlock(command)) {
     terminal.Error(absl::StrCat("--at means nothing to `", command->get_name(), "`; leave it out"));
+    return ExitCode::kUsage;
+  }
+  if (const absl::Status tls = CheckTlsFlags(line.global.tls); !tls.ok()) {
+    terminal.Error(std::string(tls.message()));
     return ExitCode::kUsage;
   }
   Session session(terminal, line.global);

@@ -19,7 +19,9 @@ namespace {
 
 constexpr absl::Duration kShortLimit = absl::Seconds(30);
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+}  // namespace
+
+std::shared_ptr<grpc::Channel> Client::MakeChannel(const TlsFlags& tls) {
   grpc::ChannelArguments arguments;
   // A block of many changes, a proof of many slots and a page of accounts are all larger than gRPC's 4 MiB.
   arguments.SetMaxReceiveMessageSize(-1);
@@ -29,10 +31,12 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
   // A daemon on this machine or in this network is not behind the http_proxy of the environment.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetUserAgentPrefix("mptctl/" MPTD_VERSION);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials = MakeCredentials(target_, tls);
+  tls_problem_ = credentials.status();
+  // Without credentials it is a channel on which every call fails.
+  return grpc::CreateCustomChannel(target_, credentials.ok() ? *credentials : nullptr, arguments);
 }
-
-}  // namespace
 
 absl::StatusOr<std::string> ServerTarget(std::string_view text) {
   const auto bad = [&](std::string_view why) {
@@ -58,10 +62,11 @@ absl::StatusOr<std::string> ServerTarget(std::string_view text) {
   return out;
 }
 
-Client::Client(std::string target, std::optional<absl::Duration> timeout)
+Client::Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls)
     : target_(std::move(target)),
       timeout_(timeout),
-      channel_(MakeChannel(target_)),
+      tls_(!tls.ca.empty() && !target_.starts_with("unix:")),
+      channel_(MakeChannel(tls)),
       state_(v1::StateService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)) {}
 
@@ -100,8 +105,9 @@ grpc::Status Client::CheckHealth(const std::string& service, int* serving_status
 }
 
 std::string Client::Describe(const grpc::Status& status, Patience patience) const {
+  if (!tls_problem_.ok()) return std::string(tls_problem_.message());
   const bool connected = channel_->GetState(false) == GRPC_CHANNEL_READY;
-  return DescribeRpcError(status, {.server = target_, .connected = connected, .timeout = Limit(patience)});
+  return DescribeRpcError(status, {.server = target_, .connected = connected, .tls = tls_, .timeout = Limit(patience)});
 }
 
 }  // namespace mptd::cli

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "cli/client_tls.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "mptd/v1/admin.grpc.pb.h"
@@ -27,8 +28,9 @@ enum class Patience {
 
 class Client {
  public:
-  // `target` as ServerTarget returns it; `timeout` as the user gave it. Does not connect yet.
-  Client(std::string target, std::optional<absl::Duration> timeout);
+  // `target` as ServerTarget returns it; `timeout` as the user gave it. Does not connect yet. When a file of `tls` is
+  // bad, every call fails, and Describe says which file and why.
+  Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls = {});
 
   // One unary call of either service: Call(&v1::StateService::StubInterface::GetAccount, request, &response).
   template <typename Request, typename Response>
@@ -63,10 +65,13 @@ class Client {
 
  private:
   absl::Duration Limit(Patience patience) const;
+  std::shared_ptr<grpc::Channel> MakeChannel(const TlsFlags& tls);
 
   // Constant after construction.
   const std::string target_;
   const std::optional<absl::Duration> timeout_;
+  const bool tls_;
+  absl::Status tls_problem_;  // of the files
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::StateService::StubInterface> state_;
   const std::unique_ptr<v1::AdminService::StubInterface> admin_;

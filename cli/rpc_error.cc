@@ -76,6 +76,26 @@ std::string LastCause(const std::string& message) {
   return colon == std::string::npos ? message : message.substr(colon + 2);
 }
 
+// What a connection that failed has to do with TLS, by what OpenSSL and gRPC say of it; empty when nothing.
+std::string TlsProblem(const std::string& message, const Destination& to) {
+  if (absl::StrContains(message, "certificate verify failed")) {
+    return absl::StrCat("the certificate of ", to.server,
+                        " was issued by no CA in the file that --tls-ca names, or has expired");
+  }
+  if (absl::StrContains(message, "is not in peer certificate")) {
+    return absl::StrCat("the certificate of ", to.server, " has another name (", OneLine(LastCause(message)),
+                        "); give the one that it has with --tls-server-name");
+  }
+  if (to.tls && absl::StrContains(message, "wrong version number")) {
+    return absl::StrCat(to.server, " speaks no TLS; leave --tls-ca out");
+  }
+  if (!absl::StrContains(message, "Socket closed")) return {};
+  if (!to.tls) return absl::StrCat(to.server, " hung up; if it speaks TLS, name its CA's file with --tls-ca");
+  return absl::StrCat(to.server,
+                      " hung up after the handshake: it wants a certificate (--tls-cert and --tls-key), or refuses the "
+                      "one that it got; its log says why");
+}
+
 std::string Unreachable(const grpc::Status& status, const Destination& to) {
   const std::string& message = status.error_message();
   if (absl::StrContains(message, "http1.x") || absl::StrContains(message, "HTTP/1")) {
@@ -85,6 +105,7 @@ std::string Unreachable(const grpc::Status& status, const Destination& to) {
     return absl::StrCat("the connection to mptd at ", to.server, " was lost (", OneLine(message),
                         "); look at its log, then try again");
   }
+  if (std::string problem = TlsProblem(message, to); !problem.empty()) return problem;
   return absl::StrCat("cannot reach mptd at ", to.server, " (", OneLine(LastCause(message)),
                       "); is it running? start it with `mptd --data-dir ./mptd-data --listen ", to.server,
                       "`, or name another address with --server");

@@ -26,6 +26,8 @@ struct Destination {
   std::string server;
   // The connection is up now.
   bool connected = false;
+  // It was to speak TLS.
+  bool tls = false;
   // How long the call could take; infinite without a limit.
   absl::Duration timeout = absl::InfiniteDuration();
 };

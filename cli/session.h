@@ -26,6 +26,7 @@ enum class ExitCode {
 struct GlobalOptions {
   std::string server = "127.0.0.1:7300";
   std::optional<absl::Duration> timeout;
+  TlsFlags tls;  // as CheckTlsFlags takes them
   bool json = false;
   At at;
 };

@@ -70,6 +70,8 @@ std::string CheckListenAddress(std::string_view text) {
   return CheckHostPort(text, kForms);
 }
 
+std::string CheckOptionalListenAddress(std::string_view text) { return text.empty() ? "" : CheckListenAddress(text); }
+
 std::string CheckHttpAddress(std::string_view text) {
   if (text == "off") return "";
   return CheckHostPort(text, "host:port or off");

@@ -13,9 +13,10 @@ inline constexpr std::string_view kLogModules[] = {"server", "engine", "storage"
 inline constexpr std::string_view kLogFormats[] = {"text", "json"};
 
 std::string CheckNotEmpty(std::string_view text);
-std::string CheckListenAddress(std::string_view text);  // host:port, [v6]:port, unix:/path
-std::string CheckHttpAddress(std::string_view text);    // host:port, [v6]:port, off
-std::string CheckGenesis(std::string_view text);        // empty, a network, a readable file
-std::string CheckModuleLevel(std::string_view text);    // module=level
+std::string CheckListenAddress(std::string_view text);          // host:port, [v6]:port, unix:/path
+std::string CheckOptionalListenAddress(std::string_view text);  // the same, or empty
+std::string CheckHttpAddress(std::string_view text);            // host:port, [v6]:port, off
+std::string CheckGenesis(std::string_view text);                // empty, a network, a readable file
+std::string CheckModuleLevel(std::string_view text);            // module=level
 
 }  // namespace mptd::config

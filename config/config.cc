@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "config/exposure.h"
 #include "config/memory.h"
 #include "config/nearest.h"
 #include "config/presets.h"
@@ -141,12 +142,16 @@ void CheckTogether(Gathered& gathered) {
   if (const std::string what = CheckMemory(settings); !what.empty()) {
     RefuseValue(gathered, "limits.max_memory_bytes", what);
   }
+  for (const auto& [key, what] : CheckExposure(settings)) RefuseValue(gathered, key, what);
   std::set<std::string> addresses;
   for (const std::string& address : settings.server.listen) {
     const bool any_port = address.ends_with(":0");
     if (!any_port && !addresses.insert(address).second) {
       RefuseValue(gathered, "server.listen", absl::StrFormat("\"%s\" is there twice", address));
     }
+  }
+  if (addresses.contains(settings.server.admin_listen)) {
+    RefuseValue(gathered, "server.admin_listen", "is also in server.listen; give AdminService an address of its own");
   }
   if (!settings.backup.dir.empty() && IsInside(settings.backup.dir, settings.server.data_dir)) {
     RefuseValue(gathered, "backup.dir", "is inside server.data_dir; name a folder outside of it, best on another disk");

@@ -16,6 +16,8 @@
 namespace mptd::config {
 
 enum class PersistenceMode : uint8_t { kSync, kBatched, kAsync };
+enum class TlsVersion : uint8_t { k12, k13 };
+enum class ClientCertificates : uint8_t { kRequire, kRequest };
 enum class Compression : uint8_t { kNone, kSnappy, kLz4, kZstd };
 
 // The words that users write for these.
@@ -29,6 +31,7 @@ struct Settings {
   struct Server {
     std::string data_dir = "./mptd-data";
     std::vector<std::string> listen = {"127.0.0.1:7300"};  // never empty; host:port, [v6]:port or unix:/path
+    std::string admin_listen;                              // empty: AdminService is answered at listen
     std::string http_listen = "127.0.0.1:7301";            // host:port or "off"
     std::string genesis;                                   // empty, the name of a network, or a readable file
     uint64_t max_message_bytes = uint64_t{256} << 20;      // fits an int
@@ -42,6 +45,16 @@ struct Settings {
     absl::Duration default_deadline = absl::Seconds(30);  // zero: no limit
     absl::Duration drain_delay = absl::ZeroDuration();
     absl::Duration shutdown_grace = absl::Seconds(30);
+  };
+  struct Security {
+    std::string tls_cert_file;  // empty: no TLS; set exactly when tls_key_file is
+    std::string tls_key_file;
+    std::string tls_client_ca_file;  // never without tls_cert_file
+    ClientCertificates tls_client_certificates = ClientCertificates::kRequire;
+    std::string tls_crl_file;  // never without tls_client_ca_file
+    TlsVersion tls_min_version = TlsVersion::k13;
+    bool allow_plaintext = false;
+    bool allow_plaintext_http = false;
   };
   struct Persistence {
     PersistenceMode mode = PersistenceMode::kBatched;
@@ -120,6 +133,7 @@ struct Settings {
   };
 
   Server server;
+  Security security;
   Persistence persistence;
   Cache cache;
   Pruning pruning;

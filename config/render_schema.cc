@@ -25,9 +25,11 @@ Json Text(const char* pattern) { return {{"type", "string"}, {"pattern", pattern
 
 Json Choices(const Key& key) {
   Json values = Json::array();
-  // A key whose one choice is Ethereum's may be written as the truth value or number that it looks like.
+  // What looks like a number or a truth value may be written as one: a file with 1.3 in it has no text there.
   for (const std::string_view choice : key.choices) {
-    values.push_back(IsFixed(key) ? Literal(std::string(choice)) : Json(std::string(choice)));
+    const Json literal = Literal(std::string(choice));
+    values.push_back(literal);
+    if (!literal.is_string() && !IsFixed(key)) values.emplace_back(std::string(choice));
   }
   return {{"enum", std::move(values)}};
 }

@@ -20,6 +20,8 @@ constexpr std::string_view kTrue[] = {"true"};
 constexpr std::string_view kRlpVersion[] = {"1.0"};
 constexpr std::string_view kKeccak[] = {"keccak256"};
 constexpr std::string_view kNibbles[] = {"64"};
+constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
+constexpr std::string_view kClientCertificates[] = {"require", "request"};
 constexpr std::string_view kCompressions[] = {"none", "snappy", "lz4", "zstd"};
 
 // At<&Settings::cache, &Settings::Cache::row_cache_bytes> is how the table reaches settings.cache.row_cache_bytes.
@@ -55,6 +57,7 @@ struct Section {
 
 constexpr Section kSections[] = {
     {"server", "Where the daemon keeps its data and where it answers."},
+    {"security", "Who can reach the daemon, and how what is said to it is kept from others; docs/SECURITY.md has it."},
     {"trie", "What Ethereum has decided; a file may say it, and nothing else is accepted."},
     {"persistence", "When blocks become durable and how they are written to the tables."},
     {"cache", "Memory; the queue (persistence.queue_bytes) comes on top."},
@@ -83,6 +86,11 @@ constexpr Key kKeys[] = {
      .max = 64,
      .check = CheckListenAddress,
      .help = "Where gRPC is answered: host:port, [IPv6 address]:port or unix:/path; port 0 takes a free one."},
+    {.name = "server.admin_listen",
+     .kind = Kind::kString,
+     .field = At<&S::server, &S::Server::admin_listen>,
+     .check = CheckOptionalListenAddress,
+     .help = "Where AdminService is answered, and then nowhere else, in the forms of server.listen; empty for there."},
     {.name = "server.http_listen",
      .alias = "http-listen",
      .kind = Kind::kString,
@@ -168,6 +176,48 @@ constexpr Key kKeys[] = {
      .field = At<&S::server, &S::Server::shutdown_grace>,
      .max = kHour,
      .help = "How long running calls may take to finish after SIGTERM and drain_delay before they are cancelled."},
+
+    // security
+    {.name = "security.tls_cert_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::tls_cert_file>,
+     .help = "PEM file with the daemon's certificate and those between it and its CA. With it and tls_key_file, all "
+             "addresses but unix sockets speak TLS only. Files of TLS are read anew when they change."},
+    {.name = "security.tls_key_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::tls_key_file>,
+     .help = "PEM file with the certificate's private key, without a passphrase, which others than owner and group "
+             "must not be able to read."},
+    {.name = "security.tls_client_ca_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::tls_client_ca_file>,
+     .help = "PEM file with the CAs whose certificates callers must show (mutual TLS); empty to ask for none."},
+    {.name = "security.tls_client_certificates",
+     .kind = Kind::kEnum,
+     .field = ChoiceAt<&S::security, &S::Security::tls_client_certificates>,
+     .choices = kClientCertificates,
+     .help = "With tls_client_ca_file: whether every caller must have a certificate (require), or may do without one "
+             "(request). One that is shown has to be good in both."},
+    {.name = "security.tls_crl_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::tls_crl_file>,
+     .help =
+         "PEM file with a revocation list of each CA in tls_client_ca_file and between; whose certificate is on one "
+         "is refused, and everybody once a list is older than it says that it may be. Empty for none."},
+    {.name = "security.tls_min_version",
+     .kind = Kind::kEnum,
+     .field = ChoiceAt<&S::security, &S::Security::tls_min_version>,
+     .choices = kTlsVersions,
+     .help = "The oldest version of TLS that is spoken."},
+    {.name = "security.allow_plaintext",
+     .kind = Kind::kBool,
+     .field = At<&S::security, &S::Security::allow_plaintext>,
+     .help = "Answer gRPC without TLS also on addresses that others than this machine can reach."},
+    {.name = "security.allow_plaintext_http",
+     .kind = Kind::kBool,
+     .field = At<&S::security, &S::Security::allow_plaintext_http>,
+     .help = "Answer metrics and health, which have no TLS, also on an address that others than this machine can "
+             "reach."},
 
     // trie
     {.name = "trie.enable_extensions",

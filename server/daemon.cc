@@ -33,20 +33,29 @@ absl::StatusOr<std::string> SetLogLevel(Logger& log, const std::string& level, c
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std::unique_ptr<StateEngine> engine,
                                                       EngineWatch& watch, Logger& log) {
-  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, log));
+  std::unique_ptr<ServerTls> tls;
+  if (options.tls.enabled()) {
+    absl::StatusOr<std::unique_ptr<ServerTls>> opened = ServerTls::Open(options.tls, log);
+    if (!opened.ok()) return opened.status();
+    tls = *std::move(opened);
+  }
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, std::move(tls), log));
   if (absl::Status status = daemon->Listen(); !status.ok()) return status;
   return daemon;
 }
 
-Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log)
+Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch,
+               std::unique_ptr<ServerTls> tls, Logger& log)
     : options_(std::move(options)),
       log_(log),
       watch_(watch),
       config_(options_.runtime.config),
+      tls_(std::move(tls)),
       engine_(std::move(engine)),
       calls_(MakeCallMetrics()) {
   health_.emplace(log_);
   AddHealthChecks(options_.health, *engine_, watch_, log_, *health_);
+  if (tls_ != nullptr) AddTlsCheck(options_.health, *tls_, *health_);
   rpc_.emplace(*engine_, log_, calls_, options_.limits);
   rpc_->memory().Configure(options_.runtime.engine, options_.runtime.max_memory_bytes);
   checkpoints_.emplace(*engine_, options_.version, log_);
@@ -106,6 +115,7 @@ void Daemon::AddMetrics() {
                  connections_.has_value() ? static_cast<double>(connections_->connections()) : 0);
     rpc_->WriteLoad(writer);
     if (backups_.has_value()) backups_->Write(writer);
+    if (tls_ != nullptr) tls_->Write(writer);
     WriteProcessMetrics(writer);
   });
 }
@@ -130,15 +140,31 @@ HttpResponse Daemon::AnswerCheck(const std::string& name) const {
   return {.status = 404, .body = "not found\n"};
 }
 
-absl::Status Daemon::Listen() {
-  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc = GrpcServer::Start(
-      options_.grpc, {{"mptd.v1.StateService", state_service_.get()}, {"mptd.v1.AdminService", admin_service_.get()}});
+absl::Status Daemon::ListenForGrpc() {
+  const std::pair<std::string, grpc::Service*> state = {"mptd.v1.StateService", state_service_.get()};
+  const std::pair<std::string, grpc::Service*> admin = {"mptd.v1.AdminService", admin_service_.get()};
+  GrpcServerOptions options = options_.grpc;
+  if (tls_ != nullptr) options.credentials = tls_->credentials();
+  const bool apart = !options_.admin_listen.empty();
+  using Services = std::vector<std::pair<std::string, grpc::Service*>>;
+  absl::StatusOr<std::unique_ptr<GrpcServer>> grpc =
+      GrpcServer::Start(options, apart ? Services{state} : Services{state, admin});
   if (!grpc.ok()) return grpc.status();
   grpc_ = *std::move(grpc);
   connections_.emplace(grpc_->addresses(), options_.grpc.max_connections, [this](size_t closed) {
     for (size_t i = 0; i < closed; ++i) rpc_->refusals().CountOne("max_connections");
     log_.Warn(LogModule::kRpc, "connections_closed", {{"closed", closed}, {"limit", options_.grpc.max_connections}});
   });
+  if (!apart) return absl::OkStatus();
+  options.listen = {options_.admin_listen};
+  grpc = GrpcServer::Start(options, {admin});
+  if (!grpc.ok()) return grpc.status();
+  admin_grpc_ = *std::move(grpc);
+  return absl::OkStatus();
+}
+
+absl::Status Daemon::Listen() {
+  if (absl::Status status = ListenForGrpc(); !status.ok()) return status;
   if (!options_.http_listen.empty()) {
     absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, HttpHandlers());
     if (!http.ok()) return http.status();
@@ -147,7 +173,10 @@ absl::Status Daemon::Listen() {
   health_->Start();
   if (backups_.has_value()) backups_->Start();
   log_.Info(LogModule::kServer, "listening",
-            {{"grpc", absl::StrJoin(grpc_addresses(), ",")}, {"http", absl::StrJoin(http_addresses(), ",")}});
+            {{"grpc", absl::StrJoin(grpc_addresses(), ",")},
+             {"admin", absl::StrJoin(admin_addresses(), ",")},
+             {"tls", tls_ != nullptr},
+             {"http", absl::StrJoin(http_addresses(), ",")}});
   return absl::OkStatus();
 }
 
@@ -174,6 +203,9 @@ absl::StatusOr<pb::ReloadConfigResponse> Daemon::ReloadConfig() {
     log_.Error(LogModule::kConfig, "config_refused", {{"reason", settings.status().message()}});
     return settings.status();
   }
+  if (tls_ != nullptr) {
+    if (absl::Status status = tls_->Reload(); !status.ok()) return status;  // the log says it
+  }
   pb::ReloadConfigResponse out;
   bool log_levels = false;
   for (pb::ConfigEntry& entry : config_) {
@@ -198,10 +230,17 @@ std::vector<std::string> Daemon::http_addresses() const {
   return http_ == nullptr ? std::vector<std::string>{} : http_->addresses();
 }
 
+std::vector<std::string> Daemon::admin_addresses() const {
+  return admin_grpc_ == nullptr ? std::vector<std::string>{} : admin_grpc_->addresses();
+}
+
 // Operators are answered also when blocks are not: AdminService serves until the daemon stops.
 EngineStatus Daemon::Tick() {
   const bool ready = WorstLevel(health_->Read()) >= kHealthDegraded;
-  for (const char* service : {"", "readyz", "mptd.v1.StateService"}) grpc_->SetServing(service, ready);
+  for (const char* service : {"", "readyz", "mptd.v1.StateService"}) {
+    grpc_->SetServing(service, ready);
+    if (admin_grpc_ != nullptr) admin_grpc_->SetServing(service, ready);
+  }
   rpc_->events().CachePerformance();
   return engine_->Status();
 }
@@ -214,9 +253,11 @@ absl::Status Daemon::Stop() {
     // Who asks for health is told before the first call is refused, and has the delay to act on it; then streams are
     // told, which would never end by themselves.
     grpc_->StopServing();
+    if (admin_grpc_ != nullptr) admin_grpc_->StopServing();
     absl::SleepFor(options_.drain_delay);
     rpc_->Drain();
     grpc_->Shutdown(options_.shutdown_grace);
+    if (admin_grpc_ != nullptr) admin_grpc_->Shutdown(options_.shutdown_grace);
   }
   checkpoints_->Stop();
   rpc_->Stop();

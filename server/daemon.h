@@ -28,6 +28,7 @@
 #include "server/http_server.h"
 #include "server/mutex.h"
 #include "server/rpc.h"
+#include "server/server_tls.h"
 #include "server/state_metrics.h"
 
 namespace mptd {
@@ -48,8 +49,10 @@ struct DaemonOptions {
   RuntimeSettings runtime;
   // Reads the settings anew; INVALID_ARGUMENT says what is wrong. Called from any thread; may be empty.
   std::function<absl::StatusOr<RuntimeSettings>()> load_settings;
-  GrpcServerOptions grpc;
-  std::string http_listen;  // host:port, or empty for none
+  GrpcServerOptions grpc;  // but for its credentials, which `tls` makes
+  ServerTlsOptions tls;
+  std::string admin_listen;  // where AdminService is answered, and nowhere else; empty for where the rest is
+  std::string http_listen;   // host:port, or empty for none
   RpcLimits limits;
   HealthOptions health;
   absl::Duration drain_delay;  // between not being ready and taking no more calls
@@ -79,12 +82,16 @@ class Daemon {
   // What /metrics answers.
   std::string RenderMetrics() const { return metrics_.Render(); }
   const std::vector<std::string>& grpc_addresses() const { return grpc_->addresses(); }
+  // Empty when AdminService is answered with the rest.
+  std::vector<std::string> admin_addresses() const;
   // Empty without HTTP.
   std::vector<std::string> http_addresses() const;
 
  private:
-  Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, Logger& log);
+  Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, std::unique_ptr<ServerTls> tls,
+         Logger& log);
   absl::Status Listen();
+  absl::Status ListenForGrpc();
   void AddMetrics();
   std::map<std::string, HttpServer::Handler> HttpHandlers();
   HttpResponse AnswerCheck(const std::string& name) const;
@@ -100,6 +107,7 @@ class Daemon {
   mutable Mutex config_mutex_;
   std::vector<pb::ConfigEntry> config_ ABSL_GUARDED_BY(config_mutex_);
 
+  const std::unique_ptr<ServerTls> tls_;  // null without TLS
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;
   MetricsRegistry metrics_;
@@ -112,6 +120,7 @@ class Daemon {
   std::unique_ptr<grpc::Service> admin_service_;
   std::unique_ptr<GrpcServer> grpc_;
   std::optional<ConnectionGuard> connections_;
+  std::unique_ptr<GrpcServer> admin_grpc_;  // null without admin_listen
   std::unique_ptr<HttpServer> http_;
 };
 

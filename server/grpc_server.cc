@@ -94,7 +94,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const absl::Status status =
         IsUnix(address) ? PrepareUnixSocket(UnixPath(address)) : ResolveListenAddress(address).status();
     if (!status.ok()) return status;
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
+    const bool secure = options.credentials != nullptr && !IsUnix(address);
+    builder.AddListeningPort(address, secure ? options.credentials : grpc::InsecureServerCredentials(), &ports[i]);
   }
   std::vector<std::string> names = {"", kLiveness, kReadiness};
   for (const auto& [name, service] : services) {

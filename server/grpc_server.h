@@ -10,13 +10,15 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/impl/service_type.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "metrics/log.h"
 
 namespace mptd {
 
 struct GrpcServerOptions {
-  std::vector<std::string> listen;  // host:port, [v6]:port or unix:/path; port 0 takes a free one
+  std::vector<std::string> listen;                       // host:port, [v6]:port or unix:/path; port 0 takes a free one
+  std::shared_ptr<grpc::ServerCredentials> credentials;  // of all but unix sockets; null: no TLS
   size_t max_message_bytes = size_t{256} << 20;
   size_t max_calls_per_connection = 1024;  // more wait at the client
   size_t max_metadata_bytes = size_t{8} << 10;

@@ -160,4 +160,11 @@ void AddHealthChecks(const HealthOptions& options, const StateEngine& engine, co
   monitor.Add(ProcessProbe(options, log));
 }
 
+void AddTlsCheck(const HealthOptions& options, const ServerTls& tls, HealthMonitor& monitor) {
+  monitor.Add(
+      {.checks = {{"tls", kHealthDegraded}}, .interval = options.interval, .timeout = options.timeout, .run = [&tls] {
+         return std::vector<HealthFinding>{tls.Check(absl::Now())};
+       }});
+}
+
 }  // namespace mptd

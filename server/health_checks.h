@@ -4,7 +4,7 @@
 //   storage     a file in the data folder can be written and synced (1)     disk_space  there is room on its disk (1)
 //   queue       the tables keep up with the blocks (2)          last_sync   blocks become durable in time (2)
 //   memory      less than its share is in use (2)               hashing     Keccak-256 gives what it must (0)
-//   log         no lines are being lost (2)
+//   log         no lines are being lost (2)         tls  the certificate is good, and so are its files (2)
 //
 // In parentheses: the level while it fails (see health_monitor.h).
 #pragma once
@@ -17,6 +17,7 @@
 #include "metrics/log.h"
 #include "server/engine_watch.h"
 #include "server/health_monitor.h"
+#include "server/server_tls.h"
 
 namespace mptd {
 
@@ -33,6 +34,9 @@ struct HealthOptions {
 // `engine`, `watch` and `log` must outlive the monitor's threads.
 void AddHealthChecks(const HealthOptions& options, const StateEngine& engine, const EngineWatch& watch,
                      const Logger& log, HealthMonitor& monitor);
+
+// For a daemon with TLS; `tls` must outlive the monitor's threads.
+void AddTlsCheck(const HealthOptions& options, const ServerTls& tls, HealthMonitor& monitor);
 
 // The single findings; pure, or of the file system alone.
 

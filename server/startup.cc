@@ -131,6 +131,16 @@ EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& wat
   return out;
 }
 
+ServerTlsOptions ToTlsOptions(const config::Settings& settings) {
+  const config::Settings::Security& security = settings.security;
+  return {.files = {.certificate = security.tls_cert_file,
+                    .key = security.tls_key_file,
+                    .client_ca = security.tls_client_ca_file,
+                    .revocation_lists = security.tls_crl_file},
+          .require_client_certificates = security.tls_client_certificates == config::ClientCertificates::kRequire,
+          .tls13_only = security.tls_min_version == config::TlsVersion::k13};
+}
+
 HealthOptions ToHealthOptions(const config::Settings& settings) {
   return {.data_dir = settings.server.data_dir,
           .queue_limit_bytes = settings.persistence.queue_bytes,
@@ -179,7 +189,9 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   out.data_dir = loaded.settings.server.data_dir;
   out.persistence_mode = std::string(config::Name(loaded.settings.persistence.mode));
   out.runtime = ToRuntimeSettings(loaded);
-  out.grpc = {.listen = server.listen, .max_message_bytes = server.max_message_bytes};
+  out.grpc = {.listen = server.listen, .credentials = nullptr, .max_message_bytes = server.max_message_bytes};
+  out.tls = ToTlsOptions(loaded.settings);
+  out.admin_listen = server.admin_listen;
   if (server.http_listen != "off") out.http_listen = server.http_listen;
   out.limits.max_message_bytes = server.max_message_bytes;
   out.limits.max_concurrent_calls = server.max_concurrent_calls;

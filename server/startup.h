@@ -20,6 +20,7 @@ LogOptions ToLogOptions(const config::Settings& settings);
 EngineOptions ToDataOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
+ServerTlsOptions ToTlsOptions(const config::Settings& settings);
 HealthOptions ToHealthOptions(const config::Settings& settings);
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded);
 CallerLimits ToCallerLimits(const config::Settings::Limits& limits);

@@ -194,16 +194,38 @@ TEST(ChecksTest, PermissionsOfTheFolderAndTheLog) {
   Expect(CheckPermissions(good, absl::PermissionDeniedError("the log")), Outcome::kFailed);
 }
 
-TEST(ChecksTest, TlsIsSkippedAndSaysWhatIsInTheClear) {
+TEST(ChecksTest, TlsSaysWhatIsInTheClear) {
   config::Settings settings;
+  Expect(CheckTls(settings, tls::TlsMaterial(), absl::UnixEpoch()), Outcome::kSkipped);
   settings.server.listen = {"unix:/run/mptd.sock", "0.0.0.0:7300"};
-  const Finding finding = CheckTls(settings);
-  EXPECT_EQ(finding.outcome, Outcome::kSkipped);
-  EXPECT_THAT(finding.measured, AllOf(HasSubstr("no settings for TLS"),
-                                      HasSubstr("0.0.0.0:7300 is served in the clear"), Not(HasSubstr("mptd.sock"))));
+  settings.server.admin_listen = "10.0.0.1:7302";
+  const Finding finding = CheckTls(settings, tls::TlsMaterial(), absl::UnixEpoch());
+  Expect(finding, Outcome::kWarning);
+  EXPECT_THAT(finding.measured,
+              AllOf(HasSubstr("0.0.0.0:7300, 10.0.0.1:7302 is served in the clear"), Not(HasSubstr("mptd.sock"))));
   EXPECT_THAT(finding.advice, HasSubstr("private network"));
-  settings.server.listen = {"[::1]:7300"};
-  EXPECT_THAT(CheckTls(settings).advice, IsEmpty());
+}
+
+TEST(ChecksTest, TlsNeedsFilesThatAreGood) {
+  config::Settings settings;
+  settings.server.listen = {"0.0.0.0:7300"};
+  settings.security.tls_cert_file = "cert.pem";
+  tls::TlsMaterial files;
+  files.subject = "CN=mptd";
+  files.not_before = absl::UnixEpoch();
+  files.not_after = absl::UnixEpoch() + absl::Hours(24 * 100);
+  const auto at = [&](int day) { return CheckTls(settings, files, absl::UnixEpoch() + absl::Hours(24 * day)); };
+  Expect(at(50), Outcome::kOk);
+  EXPECT_THAT(at(50).measured, HasSubstr("CN=mptd fits its key and is valid for 50 days"));
+  Expect(at(85), Outcome::kOk);
+  Expect(at(87), Outcome::kWarning);
+  files.not_after = absl::UnixEpoch() + absl::Hours(24);  // one that lives for a day is not old in the morning
+  Expect(at(0), Outcome::kOk);
+  const Finding bad = CheckTls(settings, absl::FailedPreconditionError("cert.pem expired"), absl::UnixEpoch());
+  Expect(bad, Outcome::kFailed);
+  EXPECT_THAT(bad.measured, HasSubstr("cert.pem expired"));
+  settings.server.http_listen = "0.0.0.0:7301";
+  EXPECT_THAT(at(0).measured, HasSubstr("0.0.0.0:7301 is served in the clear"));
 }
 
 TEST(ChecksTest, DataThatIsInUseDamagedOrOfAnotherChain) {

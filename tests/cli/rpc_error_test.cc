@@ -49,6 +49,24 @@ TEST(RpcErrorTest, DetailsThatAreNotUnderstoodAreLeftOut) {
   EXPECT_TRUE(DecodeErrorDetails(Details({&nested})).fields.empty());
 }
 
+TEST(RpcErrorTest, FailedHandshakesSayWhichOptionIsMissing) {
+  const auto describe = [](bool tls, const std::string& cause) {
+    return DescribeRpcError(
+        grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                     "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: " + cause),
+        {.server = "db:7300", .connected = false, .tls = tls, .timeout = absl::Seconds(5)});
+  };
+  const std::string ssl = "Ssl handshake failed: SSL_ERROR_SSL: error:0A000086:SSL routines::";
+  EXPECT_THAT(describe(true, ssl + "certificate verify failed"), HasSubstr("was issued by no CA in the file"));
+  EXPECT_THAT(describe(true, ssl + "wrong version number"), HasSubstr("db:7300 speaks no TLS"));
+  EXPECT_THAT(
+      describe(true, "Peer name db is not in peer certificate"),
+      HasSubstr("another name (Peer name db is not in peer certificate); give the one that it has with --tls-s"));
+  EXPECT_THAT(describe(true, "Socket closed"), HasSubstr("it wants a certificate (--tls-cert and --tls-key)"));
+  EXPECT_THAT(describe(false, "Socket closed"), HasSubstr("name its CA's file with --tls-ca"));
+  EXPECT_THAT(describe(true, "Connection refused"), HasSubstr("is it running?"));
+}
+
 TEST(RpcErrorTest, RefusalsShowMessageReasonAndField) {
   google::rpc::ErrorInfo info;
   info.set_reason("ROOT_MISMATCH");

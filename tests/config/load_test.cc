@@ -120,11 +120,11 @@ TEST(LoadTest, AListReplacesTheWeakerListAsAWhole) {
 
 TEST(LoadTest, AliasesReachTheirKeys) {
   const Loaded flags = LoadGood(
-      {{"--data-dir", "/d", "--listen", "a:1", "--http-listen=off", "--genesis", "mainnet", "--log.level", "debug"},
+      {{"--data-dir", "/d", "--listen", "[::1]:1", "--http-listen=off", "--genesis", "mainnet", "--log.level", "debug"},
        {},
        {}});
   EXPECT_EQ(flags.settings.server.data_dir, "/d");
-  EXPECT_THAT(flags.settings.server.listen, ElementsAre("a:1"));
+  EXPECT_THAT(flags.settings.server.listen, ElementsAre("[::1]:1"));
   EXPECT_EQ(flags.settings.server.http_listen, "off");
   EXPECT_EQ(flags.settings.server.genesis, "mainnet");
   EXPECT_EQ(flags.settings.logging.level, "debug");
@@ -216,8 +216,8 @@ TEST(LoadTest, ValuesThatContradictEachOtherAreRefused) {
       Problems({{"--persistence.compression_algo=none"}, {}, "persistence: {enable_compression: true}\n"}),
       ElementsAre("FILE:1:35: persistence.enable_compression: is true, but persistence.compression_algo is none; "
                   "write snappy, lz4 or zstd there"));
-  EXPECT_THAT(Problems({{"--listen", "a:1", "--listen", "a:1"}, {}, {}}),
-              ElementsAre("flag --listen: \"a:1\" is there twice"));
+  EXPECT_THAT(Problems({{"--listen", "[::1]:1", "--listen", "[::1]:1"}, {}, {}}),
+              ElementsAre("flag --listen: \"[::1]:1\" is there twice"));
   EXPECT_THAT(Problems({{"--listen=127.0.0.1:0,127.0.0.1:0"}, {}, {}}), IsEmpty());
   EXPECT_THAT(Problems({{}, {"MPTD_LOGGING_MODULE_LEVELS=rpc=debug,rpc=info"}, {}}),
               ElementsAre("environment variable MPTD_LOGGING_MODULE_LEVELS: the module rpc is there twice"));
@@ -271,7 +271,10 @@ TEST(SchemaTest, EveryKeyCanBeSetByEverySource) {
 
 // Each key has to reach a field of its own: setting it changes its entry, and no other.
 TEST(SchemaTest, NoTwoKeysShareAField) {
-  const Loaded defaults = LoadGood({});
+  // None of these may be missing while another is there.
+  const std::vector<std::string> tls = {"--security.tls_cert_file=a", "--security.tls_key_file=b",
+                                        "--security.tls_client_ca_file=c", "--security.tls_crl_file=d"};
+  const Loaded defaults = LoadGood({tls, {}, {}});
   for (const Key& key : Keys()) {
     if (IsFixed(key)) continue;
     std::string value = std::to_string(key.min + 1);
@@ -280,9 +283,13 @@ TEST(SchemaTest, NoTwoKeysShareAField) {
     if (key.kind == Kind::kDuration) value += "ms";
     if (key.kind == Kind::kEnum) value = std::string(key.choices.front());
     if (key.kind == Kind::kEnum && EntryOf(defaults, std::string(key.name)).value == value) value = key.choices.back();
-    if (key.kind == Kind::kString) value = key.name == "server.genesis" ? "hoodi" : "other:1";
-    if (key.kind == Kind::kList) value = key.name == "server.listen" ? "other:1" : "rpc=debug";
-    const Loaded changed = LoadGood({{"--" + std::string(key.name) + "=" + value}, {}, {}});
+    if (key.kind == Kind::kString) value = key.name == "server.genesis" ? "hoodi" : "localhost:1";
+    if (key.kind == Kind::kList) value = key.name == "server.listen" ? "localhost:1" : "rpc=debug";
+    std::vector<std::string> flags = tls;
+    const std::string flag = "--" + std::string(key.name) + "=";
+    std::erase_if(flags, [&](const std::string& other) { return other.starts_with(flag); });
+    flags.push_back(flag + value);
+    const Loaded changed = LoadGood({flags, {}, {}});
     ASSERT_EQ(changed.entries.size(), defaults.entries.size());
     for (size_t i = 0; i < defaults.entries.size(); ++i) {
       const bool differs = changed.entries[i].value != defaults.entries[i].value;

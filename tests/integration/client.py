@@ -195,7 +195,7 @@ class Daemon:
 
     def connect(self, target):
         size = 256 << 20
-        self.channel = grpc.insecure_channel(target, options=[
+        self.channel = self.open_channel(target, [
             ('grpc.max_receive_message_length', size), ('grpc.max_send_message_length', size),
             # A refused connection is tried again soon: the daemon is just starting.
             ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.min_reconnect_backoff_ms', 20),
@@ -213,6 +213,9 @@ class Daemon:
                     raise AssertionError(f'mptd exited with {self.process.returncode}:\n{self.log()}') from None
                 if time.monotonic() > end:
                     raise AssertionError(f'mptd is not ready after {PATIENCE} s:\n{self.log()}') from None
+
+    def open_channel(self, target, options):
+        return grpc.insecure_channel(target, options=options)
 
     def log(self):
         with open(self.log_path, encoding='utf-8', errors='replace') as file:

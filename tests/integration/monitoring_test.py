@@ -19,7 +19,8 @@ import urllib.request
 import grpc
 import yaml
 
-from client import PATIENCE, SOURCE, Daemon, admin_pb, block_request, free_port, pb, word
+from client import PATIENCE, SOURCE, admin_pb, block_request, free_port, pb, word
+from pki import Authority, TlsDaemon
 
 MONITORING = os.path.join(SOURCE, 'deploy/monitoring')
 RUNBOOKS = 'https://runbooks.test'
@@ -74,6 +75,8 @@ class Prometheus:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return json.load(answer)['data']
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # it listens before it can answer
+                raise
             raise AssertionError(f'{path} {parameters}: {error.read().decode()}') from None
 
     def values(self, query):
@@ -186,7 +189,12 @@ class MonitoringTest(unittest.TestCase):
     def setUpClass(cls):
         cls.backups = tempfile.mkdtemp(prefix='mptd-backups-')
         cls.addClassCleanup(shutil.rmtree, cls.backups, ignore_errors=True)
-        cls.daemon = Daemon('--backup.dir', os.path.join(cls.backups, 'made')).start()
+        authority = Authority(cls.backups, 'authority')
+        pair = authority.issue('mptd', use='serverAuth, clientAuth')
+        cls.daemon = TlsDaemon('--backup.dir', os.path.join(cls.backups, 'made'), '--security.tls_cert_file', pair.cert,
+                               '--security.tls_key_file', pair.key, '--security.tls_client_ca_file', authority.cert,
+                               '--security.tls_crl_file', authority.crl(os.path.join(cls.backups, 'crl')),
+                               trust=authority.cert, pair=pair).start()
         cls.addClassCleanup(cls.daemon.close)
         cls.load = Load(cls.daemon)
         cls.load.start()

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "config/exposure.h"
 #include "config/schema.h"
 #include "config/values.h"
 #include "server/startup.h"
@@ -59,6 +60,8 @@ std::string StartedWith(const config::Settings& settings) {
                                    static_cast<uint64_t>(d.limits.parallel_proofs),
                                    static_cast<uint64_t>(d.limits.page_size),
                                    d.backup.keep,
+                                   static_cast<uint64_t>(d.tls.require_client_certificates),
+                                   static_cast<uint64_t>(d.tls.tls13_only),
                                    d.health.min_free_disk_bytes,
                                    static_cast<uint64_t>(d.health.max_memory_percent),
                                    l.max_file_bytes,
@@ -72,9 +75,15 @@ std::string StartedWith(const config::Settings& settings) {
   }
   for (const std::string& text :
        {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level, absl::StrJoin(l.module_levels, ","),
-        l.format, l.file, settings.server.genesis, d.backup.dir}) {
+        l.format, l.file, settings.server.genesis, d.backup.dir, d.admin_listen, d.tls.files.certificate,
+        d.tls.files.key, d.tls.files.client_ca, d.tls.files.revocation_lists}) {
     out += " " + text;
   }
+  // What keeps it from starting at all.
+  config::Settings open = settings;
+  open.server.listen = {"0.0.0.0:1"};
+  open.server.http_listen = "0.0.0.0:2";
+  for (const auto& [name, what] : config::CheckExposure(open)) out += " " + std::string(name) + ": " + what;
   return out;
 }
 
