@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-FOLDERS = ('storage', 'core', 'sync', 'backup', 'config', 'metrics', 'server', 'cli')
+FOLDERS = ('storage', 'core', 'sync', 'backup', 'security', 'config', 'metrics', 'server', 'cli')
 
 
 def ours(source_dir, build_dir):
