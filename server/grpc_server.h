@@ -13,6 +13,8 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "metrics/log.h"
+#include "server/access.h"
+#include "server/unix_acceptor.h"
 
 namespace mptd {
 
@@ -21,6 +23,9 @@ struct GrpcServerOptions {
   std::shared_ptr<grpc::ServerCredentials> credentials;  // of all but unix sockets; null: no TLS
   size_t max_message_bytes = size_t{256} << 20;
   size_t max_concurrent_calls = 1024;  // of one connection; more wait at the client
+  // Asked about calls of services that are not given to Start, and about who connects to unix sockets. Null, or
+  // outlives the server.
+  AccessControl* access = nullptr;
 };
 
 // Methods may be called from any thread; Shutdown once.
@@ -48,8 +53,10 @@ class GrpcServer {
  private:
   GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> names, std::vector<std::string> addresses)
       : server_(std::move(server)), names_(std::move(names)), addresses_(std::move(addresses)) {}
+  absl::Status AcceptAt(const std::string& path, AccessControl& access);
 
   std::unique_ptr<grpc::Server> server_;
+  std::vector<std::unique_ptr<UnixAcceptor>> acceptors_;  // of unix sockets that gRPC does not listen on itself
   const std::vector<std::string> names_;
   const std::vector<std::string> addresses_;
   std::atomic<bool> stopped_serving_{false};

@@ -33,8 +33,11 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
   enum class Step { kMessage, kWait, kEnd };
 
   OutStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context)
-      : rpc_(rpc), method_(method), context_(context), trace_(*context) {}
+      : rpc_(rpc), method_(method), context_(context), trace_(rpc.access(), method, *context) {}
   ~OutStream() override = default;
+
+  // Begin ends the stream with this when it is not OK.
+  const absl::Status& admitted() const { return trace_.admitted(); }
 
   // Makes the next message, or says that Pump will be called when there is one, or ends the stream with `end` (OK at
   // first).

@@ -56,14 +56,18 @@ class StateServiceImpl final : public RawStateService {
             rpc_.RecordRefusedBlock(request.number(), status);
             return status;
           }
-          rpc_.LogBlock(response, times);
+          rpc_.RecordBlock(Method::kApplyStateChanges, response, times, trace);
           return status;
         });
   }
   Unary* RollbackTo(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return RunOnPool<pb::RollbackToRequest, pb::RollbackToResponse>(
         rpc_, rpc_.writers(), Method::kRollbackTo, c, in, out,
-        [this](const auto& request, auto& response) { return calls_.RollbackTo(request, response); });
+        [this](const pb::RollbackToRequest& request, pb::RollbackToResponse& response, CallTrace& trace) {
+          absl::Status status = calls_.RollbackTo(request, response);
+          if (status.ok()) rpc_.RecordRollback(response.block(), trace);
+          return status;
+        });
   }
   Unary* ComputeStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return OnReaders<pb::ComputeStateRootRequest, pb::ComputeStateRootResponse>(

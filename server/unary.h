@@ -21,9 +21,10 @@ template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler&& handler) {
   const absl::Time start = absl::Now();
-  const CallTrace trace(*context);
+  const CallTrace trace(rpc.access(), method, *context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::Status status = CheckAlive(*context);
+  absl::Status status = trace.admitted();
+  if (status.ok()) status = CheckAlive(*context);
   if (status.ok()) {
     Request request;
     status = ParseMessage(*in, request);
@@ -71,13 +72,17 @@ grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grp
                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
   const absl::Time start = absl::Now();
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto trace = std::make_shared<CallTrace>(*context);
+  const auto trace = std::make_shared<CallTrace>(rpc.access(), method, *context);
   const auto finish = [&rpc, method, start, context, trace, reactor](const absl::Status& status) {
     const absl::Duration duration = absl::Now() - start;
     rpc.Record(method, status, duration, *trace);
     trace->Answer(*context, duration);
     reactor->Finish(ToGrpcStatus(status));
   };
+  if (!trace->admitted().ok()) {
+    finish(trace->admitted());
+    return reactor;
+  }
   const size_t length = in->Length();
   if (!rpc.TryEnter(length)) {
     finish(TooBusy());

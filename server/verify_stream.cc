@@ -17,11 +17,17 @@ constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
 class VerifyStream final : public OutStream {
  public:
-  // `busy` is reset when the stream is gone; null when Begin is to refuse it.
-  VerifyStream(Rpc& rpc, grpc::CallbackServerContext* context, std::atomic<bool>* busy)
-      : OutStream(rpc, Method::kVerify, context), busy_(busy) {}
+  VerifyStream(Rpc& rpc, grpc::CallbackServerContext* context) : OutStream(rpc, Method::kVerify, context) {}
   ~VerifyStream() override {
     if (busy_ != nullptr) busy_->store(false);
+  }
+
+  // Before Begin: sets `busy` until the stream is gone, unless another one has it or the caller may not verify.
+  absl::Status Occupy(std::atomic<bool>& busy) {
+    if (!admitted().ok()) return admitted();
+    if (busy.exchange(true)) return RetryLater("a verification is running already", absl::Seconds(10));
+    busy_ = &busy;
+    return absl::OkStatus();
   }
 
  protected:
@@ -33,8 +39,8 @@ class VerifyStream final : public OutStream {
  private:
   bool OnProgress(const VerifyProgress& progress);
 
-  std::atomic<bool>* const busy_;
-  absl::Time last_progress_;  // the job's
+  std::atomic<bool>* busy_ = nullptr;  // written before Begin only
+  absl::Time last_progress_;           // the job's
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool result_sent_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<VerifyProgress> progress_ ABSL_GUARDED_BY(mutex_);  // not sent
@@ -94,8 +100,9 @@ WriteReactor* StartVerifyStream(Rpc& rpc, grpc::CallbackServerContext* context, 
                                 std::atomic<bool>& busy) {
   pb::VerifyRequest parsed;
   absl::Status status = ParseMessage(request, parsed);
-  if (status.ok() && busy.exchange(true)) status = RetryLater("a verification is running already", absl::Seconds(10));
-  return (new VerifyStream(rpc, context, status.ok() ? &busy : nullptr))->Begin(status);
+  auto* stream = new VerifyStream(rpc, context);
+  if (status.ok()) status = stream->Occupy(busy);
+  return stream->Begin(status);
 }
 
 }  // namespace mptd
