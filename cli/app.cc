@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/app_commands.h"
+#include "cli/token_files.h"
 #include "cli/values.h"
 
 namespace mptd::cli {
@@ -45,6 +46,18 @@ void AddGlobalOptions(CommandLine& line) {
          "Give up after this time: 10s, 2m (default 30s; none for streams and for work on all data)")
       ->type_name("TIME")
       ->check(Checked(DurationFromText, "timeout"));
+  app.add_option_function<std::string>(
+         "--token-file", [&line](const std::string& path) { line.global.token = TokenFromFile(path).value(); },
+         "A file with the token (JWT) to show the daemon")
+      ->envname("MPTCTL_TOKEN_FILE")
+      ->type_name("FILE")
+      ->check(Checked(TokenFromFile, "token"));
+  app.add_option_function<std::string>(
+         "--jwt-secret-file", [&line](const std::string& path) { line.global.token = TokensFromSecret(path).value(); },
+         "The secret to sign tokens with: security.jwt_secret_file of the daemon")
+      ->envname("MPTCTL_JWT_SECRET_FILE")
+      ->type_name("FILE")
+      ->check(Checked(TokensFromSecret, "secret"));
   app.add_option_function<std::string>(
          "--output,-o", [&line](const std::string& text) { line.global.json = text == "json"; },
          "table for people (default), json for programs")
@@ -107,6 +120,7 @@ void Build(CommandLine& line) {
   AddListCommands(line);
   AddWriteCommands(line);
   AddAdminCommands(line);
+  AddAuditCommands(line);
   AddLocalCommands(line);
 }
 

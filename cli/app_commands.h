@@ -30,6 +30,7 @@ void AddListCommands(CommandLine& line);
 void AddWriteCommands(CommandLine& line);
 void AddAdminCommands(CommandLine& line);
 void AddCheckpointCommands(CommandLine& line);
+void AddAuditCommands(CommandLine& line);
 
 // The script that makes `shell` (bash, zsh or fish) complete this command line.
 std::string CompletionScript(const CommandLine& line, const std::string& shell);

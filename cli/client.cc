@@ -62,10 +62,11 @@ absl::StatusOr<std::string> ServerTarget(std::string_view text) {
   return out;
 }
 
-Client::Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls)
+Client::Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls, TokenSource token)
     : target_(std::move(target)),
       timeout_(timeout),
       tls_(!tls.ca.empty() && !target_.starts_with("unix:")),
+      token_(std::move(token)),
       channel_(MakeChannel(tls)),
       state_(v1::StateService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)) {}
@@ -78,6 +79,7 @@ absl::Duration Client::Limit(Patience patience) const {
 void Client::Prepare(grpc::ClientContext& context, Patience patience) const {
   const absl::Duration limit = Limit(patience);
   if (limit != absl::InfiniteDuration()) context.set_deadline(absl::ToChronoTime(absl::Now() + limit));
+  if (token_) context.AddMetadata("authorization", absl::StrCat("Bearer ", token_()));
 }
 
 grpc::Status Client::CheckHealth(const std::string& service, int* serving_status) {

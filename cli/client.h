@@ -1,6 +1,7 @@
 // The connection to one daemon. Safe from any thread; the contexts and messages of a call belong to its caller.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,11 +27,14 @@ enum class Patience {
   kLong,   // no limit: work on all data, streams
 };
 
+// Makes the token that a call brings along; called once a call, for a token may be good for a minute only.
+using TokenSource = std::function<std::string()>;
+
 class Client {
  public:
-  // `target` as ServerTarget returns it; `timeout` as the user gave it. Does not connect yet. When a file of `tls` is
-  // bad, every call fails, and Describe says which file and why.
-  Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls = {});
+  // `target` as ServerTarget returns it; `timeout` as the user gave it; without `token` calls bring none. Does not
+  // connect yet. When a file of `tls` is bad, every call fails, and Describe says which file and why.
+  Client(std::string target, std::optional<absl::Duration> timeout, const TlsFlags& tls = {}, TokenSource token = {});
 
   // One unary call of either service: Call(&v1::StateService::StubInterface::GetAccount, request, &response).
   template <typename Request, typename Response>
@@ -50,7 +54,7 @@ class Client {
     return ((*admin_).*method)(&context, request, response);
   }
 
-  // For streams: sets the deadline on `context`, which the caller passes to state() or admin().
+  // For streams: sets the deadline and the token on `context`, which the caller passes to state() or admin().
   void Prepare(grpc::ClientContext& context, Patience patience) const;
   v1::StateService::StubInterface& state() { return *state_; }
   v1::AdminService::StubInterface& admin() { return *admin_; }
@@ -72,6 +76,7 @@ class Client {
   const std::optional<absl::Duration> timeout_;
   const bool tls_;
   absl::Status tls_problem_;  // of the files
+  const TokenSource token_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::StateService::StubInterface> state_;
   const std::unique_ptr<v1::AdminService::StubInterface> admin_;

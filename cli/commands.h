@@ -115,6 +115,12 @@ struct DoctorArgs {
 ExitCode RunDoctor(Session& session, const DoctorArgs& args);
 
 // commands_checkpoint.cc: made by the daemon; all else works on folders of this machine, without one.
+struct AuditVerifyArgs {
+  std::vector<std::string> files;
+  std::string expect_last;
+};
+ExitCode RunAuditVerify(Session& session, const AuditVerifyArgs& args);
+
 struct CheckpointArgs {
   std::string directory;
   bool verify = false;

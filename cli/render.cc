@@ -108,6 +108,8 @@ Json StatusJson(const v1::GetStatusResponse& status) {
   out["row_cache_bytes"] = status.row_cache_bytes();
   out["change_log_bytes"] = status.change_log_bytes();
   out["genesis_root"] = HexOrNull(status.genesis_root());
+  out["audit_lines"] = status.audit_lines();
+  out["audit_head"] = status.audit_head().empty() ? Json(nullptr) : Json(status.audit_head());
   if (status.health_checks_size() != 0) out["health"] = HealthJson(status);
   return out;
 }
@@ -135,6 +137,9 @@ Fields StatusFields(const std::string& server, const v1::GetStatusResponse& stat
                                         SizeText(status.change_log_bytes())));
   out.emplace_back("caches", absl::StrCat("nodes ", SizeText(status.node_cache_bytes()), ", rows ",
                                           SizeText(status.row_cache_bytes())));
+  if (!status.audit_head().empty()) {
+    out.emplace_back("audit log", absl::StrCat("line ", status.audit_lines(), ", hash ", status.audit_head()));
+  }
   return out;
 }
 

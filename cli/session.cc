@@ -8,7 +8,7 @@ namespace mptd::cli {
 Session::Session(Terminal& terminal, GlobalOptions options) : terminal_(terminal), options_(std::move(options)) {}
 
 Client& Session::client() {
-  if (!client_.has_value()) client_.emplace(options_.server, options_.timeout, options_.tls);
+  if (!client_.has_value()) client_.emplace(options_.server, options_.timeout, options_.tls, options_.token);
   return *client_;
 }
 

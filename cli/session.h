@@ -26,7 +26,8 @@ enum class ExitCode {
 struct GlobalOptions {
   std::string server = "127.0.0.1:7300";
   std::optional<absl::Duration> timeout;
-  TlsFlags tls;  // as CheckTlsFlags takes them
+  TlsFlags tls;       // as CheckTlsFlags takes them
+  TokenSource token;  // empty: calls bring none
   bool json = false;
   At at;
 };

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "config/nearest.h"
+#include "security/roles.h"
 
 namespace mptd::config {
 namespace {
@@ -103,6 +104,10 @@ std::string CheckModuleLevel(std::string_view text) {
     return absl::StrFormat("names no level%s", DidYouMean(level, {std::begin(kLogLevels), std::end(kLogLevels)}));
   }
   return "";
+}
+
+std::string CheckRoleRule(std::string_view text) {
+  return std::string(security::ParseRoleRule(text).status().message());
 }
 
 }  // namespace mptd::config

@@ -18,5 +18,6 @@ std::string CheckOptionalListenAddress(std::string_view text);  // the same, or 
 std::string CheckHttpAddress(std::string_view text);            // host:port, [v6]:port, off
 std::string CheckGenesis(std::string_view text);                // empty, a network, a readable file
 std::string CheckModuleLevel(std::string_view text);            // module=level
+std::string CheckRoleRule(std::string_view text);               // cert:CN=prover -> reader
 
 }  // namespace mptd::config

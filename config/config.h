@@ -55,6 +55,15 @@ struct Settings {
     TlsVersion tls_min_version = TlsVersion::k13;
     bool allow_plaintext = false;
     bool allow_plaintext_http = false;
+    std::string jwt_secret_file;
+    std::string jwt_public_key_file;
+    std::string jwt_algorithm = "RS256";
+    std::string jwt_audience;
+    std::vector<std::string> roles;     // "cert:CN=prover -> reader"; security/roles.h reads them
+    uint64_t max_reads_per_second = 0;  // 0: no limit
+    uint64_t max_writes_per_second = 0;
+    std::string audit_file;  // empty: none
+    bool audit_required = true;
   };
   struct Persistence {
     PersistenceMode mode = PersistenceMode::kBatched;

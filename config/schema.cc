@@ -22,6 +22,7 @@ constexpr std::string_view kKeccak[] = {"keccak256"};
 constexpr std::string_view kNibbles[] = {"64"};
 constexpr std::string_view kTlsVersions[] = {"1.2", "1.3"};
 constexpr std::string_view kClientCertificates[] = {"require", "request"};
+constexpr std::string_view kJwtAlgorithms[] = {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"};
 constexpr std::string_view kCompressions[] = {"none", "snappy", "lz4", "zstd"};
 
 // At<&Settings::cache, &Settings::Cache::row_cache_bytes> is how the table reaches settings.cache.row_cache_bytes.
@@ -57,7 +58,9 @@ struct Section {
 
 constexpr Section kSections[] = {
     {"server", "Where the daemon keeps its data and where it answers."},
-    {"security", "Who can reach the daemon, and how what is said to it is kept from others; docs/SECURITY.md has it."},
+    {"security",
+     "Who can reach the daemon, what they may do, and how what is said is kept from others; docs/SECURITY.md "
+     "has it."},
     {"trie", "What Ethereum has decided; a file may say it, and nothing else is accepted."},
     {"persistence", "When blocks become durable and how they are written to the tables."},
     {"cache", "Memory; the queue (persistence.queue_bytes) comes on top."},
@@ -218,6 +221,64 @@ constexpr Key kKeys[] = {
      .field = At<&S::security, &S::Security::allow_plaintext_http>,
      .help = "Answer metrics and health, which have no TLS, also on an address that others than this machine can "
              "reach."},
+    {.name = "security.jwt_secret_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::jwt_secret_file>,
+     .help =
+         "The secret that callers sign tokens with as execution clients do for the engine API (HS256): 64 hexadecimal "
+         "digits in a file that not everybody may read; empty for none.",
+     .runtime = true},
+    {.name = "security.jwt_public_key_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::jwt_public_key_file>,
+     .help = "PEM file with the public key of whoever signs tokens with jwt_algorithm; empty for none.",
+     .runtime = true},
+    {.name = "security.jwt_algorithm",
+     .kind = Kind::kEnum,
+     .field = WordAt<&S::security, &S::Security::jwt_algorithm, kJwtAlgorithms>,
+     .choices = kJwtAlgorithms,
+     .help = "How tokens are signed that jwt_public_key_file is for; others are refused, whatever they say.",
+     .runtime = true},
+    {.name = "security.jwt_audience",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::jwt_audience>,
+     .help = "What such tokens must have as their \"aud\".",
+     .runtime = true},
+    {.name = "security.roles",
+     .kind = Kind::kList,
+     .field = At<&S::security, &S::Security::roles>,
+     .max = 1000,
+     .check = CheckRoleRule,
+     .help =
+         "Who has which role (reader, writer, operator, admin), as \"cert:CN=prover -> reader\"; also cert:SAN=NAME, "
+         "secret, secret:CLAIM=VALUE, jwt:CLAIM=VALUE, unix:uid=NUMBER and unix:gid=NUMBER. With any of them, whoever "
+         "has no role is refused; without, everybody may do everything.",
+     .runtime = true},
+    {.name = "security.max_reads_per_second",
+     .kind = Kind::kUnsigned,
+     .unit = "calls",
+     .field = At<&S::security, &S::Security::max_reads_per_second>,
+     .max = 1'000'000'000,
+     .help = "How many calls that change no state each caller may make in a second; more are refused with "
+             "RESOURCE_EXHAUSTED and a time to wait; 0 for no limit.",
+     .runtime = true},
+    {.name = "security.max_writes_per_second",
+     .kind = Kind::kUnsigned,
+     .unit = "calls",
+     .field = At<&S::security, &S::Security::max_writes_per_second>,
+     .max = 1'000'000'000,
+     .help = "The same for calls that change the state, and for each block of ApplyStateChangesStream.",
+     .runtime = true},
+    {.name = "security.audit_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::audit_file>,
+     .help =
+         "The file that a line is appended to for each change and each refusal, every line with the hash of the one "
+         "before; empty for none."},
+    {.name = "security.audit_required",
+     .kind = Kind::kBool,
+     .field = At<&S::security, &S::Security::audit_required>,
+     .help = "Refuse changes while audit_file cannot be written to."},
 
     // trie
     {.name = "trie.enable_extensions",

@@ -103,6 +103,10 @@ class AdminServiceImpl final : public RawAdminService {
         .version = options_.version, .persistence_mode = options_.persistence_mode, .uptime = absl::Now() - started_};
     FillStatus(status, rpc_.engine().IsDurable(status.head.number), facts, &response);
     FillHealth(options_.health(), &response);
+    if (const auto head = options_.audit_head(); head.has_value()) {
+      response.set_audit_lines(head->seq);
+      response.set_audit_head(head->hash);
+    }
     return absl::OkStatus();
   }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "backup/manifest.h"
 #include "grpcpp/impl/service_type.h"
 #include "mptd/v1/admin.pb.h"
+#include "security/audit_chain.h"
 #include "server/health_monitor.h"
 #include "server/rpc.h"
 
@@ -27,6 +29,8 @@ struct AdminOptions {
   std::function<absl::StatusOr<pb::ReloadConfigResponse>()> reload_config;
   // The checks that GetStatus tells of; must not wait.
   std::function<std::vector<HealthReport>()> health;
+  // Where the audit log has got to; nothing without one. Called from any thread.
+  std::function<std::optional<security::AuditHead>()> audit_head;
   // As GetMetrics answers. Called from any thread.
   std::function<pb::GetMetricsResponse()> metrics;
 };

@@ -10,14 +10,17 @@
 namespace mptd {
 namespace {
 
+constexpr Method kMethod = Method::kApplyStateChangesStream;
 constexpr size_t kMaxUnsentAcknowledgements = 16;
 
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ApplyStream::Begin() {
-  absl::Status refusal;
-  entered_ = rpc_.TryEnter();
-  if (!entered_) refusal = TooBusy();
+  absl::Status refusal = trace_.admitted();
+  if (refusal.ok()) {
+    entered_ = rpc_.TryEnter();
+    if (!entered_) refusal = TooBusy();
+  }
   if (refusal.ok()) refusal = rpc_.streams().Add(this);
   if (!refusal.ok()) {
     const MutexLock lock(mutex_);
@@ -152,6 +155,9 @@ void ApplyStream::Act(bool apply, const std::optional<absl::Status>& finish) {
 absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer& bytes, BlockTimes& times) {
   if (absl::Status status = CheckAlive(*context_); !status.ok()) return status;
   if (absl::Status status = rpc_.AdmitMemory(); !status.ok()) return status;
+  if (absl::Status status = rpc_.access().AdmitBlock(kMethod, trace_.caller(), trace_.request_id()); !status.ok()) {
+    return status;
+  }
   google::protobuf::Arena arena(RequestArena());
   auto& request = *google::protobuf::Arena::CreateMessage<pb::ApplyStateChangesStreamRequest>(&arena);
   if (absl::Status status = ParseMessage(bytes, request); !status.ok()) return status;
@@ -163,7 +169,7 @@ absl::StatusOr<grpc::ByteBuffer> ApplyStream::ApplyBytes(const grpc::ByteBuffer&
     rpc_.RecordRefusedBlock(request.block().number(), applied);
     return WithFieldPrefix(applied, "block");
   }
-  rpc_.LogBlock(response.result(), times);
+  rpc_.RecordBlock(kMethod, response.result(), times, trace_);
   grpc::ByteBuffer out;
   if (absl::Status status = SerializeMessage(response, rpc_.limits().max_message_bytes, out); !status.ok())
     return status;

@@ -22,7 +22,8 @@ namespace mptd {
 
 class ApplyStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, public RegisteredStream {
  public:
-  ApplyStream(Rpc& rpc, grpc::CallbackServerContext* context) : rpc_(rpc), context_(context), trace_(*context) {}
+  ApplyStream(Rpc& rpc, grpc::CallbackServerContext* context)
+      : rpc_(rpc), context_(context), trace_(rpc.access(), Method::kApplyStateChangesStream, *context) {}
   // Call once, after new, and return the result to gRPC.
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Begin();
 

@@ -1,4 +1,5 @@
 #include <optional>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "mptd/v1/state.pb.h"
@@ -13,8 +14,11 @@ namespace {
 class BlockStream final : public OutStream {
  public:
   // `cursor` is empty when Begin is to refuse the stream.
-  BlockStream(Rpc& rpc, grpc::CallbackServerContext* context, std::optional<BlockCursor> cursor, bool stop_at_head)
-      : OutStream(rpc, Method::kStreamBlocks, context), cursor_(cursor), stop_at_head_(stop_at_head) {}
+  BlockStream(Rpc& rpc, grpc::CallbackServerContext* context, CallTrace trace, std::optional<BlockCursor> cursor,
+              bool stop_at_head)
+      : OutStream(rpc, Method::kStreamBlocks, context, std::move(trace)),
+        cursor_(cursor),
+        stop_at_head_(stop_at_head) {}
 
   void OnHeads() override { Pump(); }
   void OnTick(absl::Time now) override;
@@ -57,8 +61,10 @@ OutStream::Step BlockStream::Produce(grpc::ByteBuffer& message, absl::Status& en
 }  // namespace
 
 WriteReactor* StartBlockStream(Rpc& rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer& request) {
+  CallTrace trace(rpc.access(), Method::kStreamBlocks, *context);
+  absl::Status status = trace.admitted();
   pb::StreamBlocksRequest parsed;
-  absl::Status status = ParseMessage(request, parsed);
+  if (status.ok()) status = ParseMessage(request, parsed);
   std::optional<BlockCursor> cursor;
   if (status.ok()) {
     std::optional<uint64_t> from;
@@ -68,7 +74,7 @@ WriteReactor* StartBlockStream(Rpc& rpc, grpc::CallbackServerContext* context, c
     status = started.status();
     if (started.ok()) cursor = *started;
   }
-  return (new BlockStream(rpc, context, cursor, parsed.stop_at_head()))->Begin(status);
+  return (new BlockStream(rpc, context, std::move(trace), cursor, parsed.stop_at_head()))->Begin(status);
 }
 
 }  // namespace mptd

@@ -67,12 +67,13 @@ std::optional<TraceParent> ParseTraceParent(std::string_view text) {
   return TraceParent{.trace_id = std::string(trace), .parent_id = std::string(parent)};
 }
 
-CallTrace::CallTrace(grpc::CallbackServerContext& context) {
+CallTrace::CallTrace(AccessControl& access, Method method, grpc::CallbackServerContext& context) {
   const std::optional<std::string_view> id = Sent(context, kRequestId);
   request_id_ = id.has_value() && IsRequestId(*id) ? std::string(*id) : MakeRequestId();
   if (const auto parent = Sent(context, kTraceParent); parent.has_value()) parent_ = ParseTraceParent(*parent);
   wants_times_ = Sent(context, kWantsTimes) == "1";
   context.AddInitialMetadata(kRequestId, request_id_);
+  admission_ = access.Admit(method, context, request_id_);
 }
 
 void CallTrace::AddBlock(const BlockTimes& times) {
@@ -104,6 +105,7 @@ std::vector<LogField> CallTrace::Fields(bool times) const {
   std::vector<LogField> out;
   if (times && times_.has_value()) AppendTimes(*times_, out);
   out.push_back(LogField("request_id", request_id_));
+  if (!admission_.caller.empty()) out.push_back(LogField("caller", admission_.caller));
   if (parent_.has_value()) {
     out.push_back(LogField("trace_id", parent_->trace_id));
     out.push_back(LogField("parent_id", parent_->parent_id));

@@ -1,5 +1,5 @@
-// Who a call is: its request id and its place in a distributed trace, for every line that is logged on its behalf, and
-// where its time went, for clients that ask. In metadata:
+// Who a call is: its request id and its place in a distributed trace, for every line that is logged on its behalf, its
+// caller and whether that may make it, and where its time went, for clients that ask. In metadata:
 //
 //   x-request-id  from the client, or made here; comes back in the initial metadata
 //   traceparent   from the client, as W3C Trace Context has it; ignored when it is malformed
@@ -17,6 +17,8 @@
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "metrics/log.h"
+#include "server/access.h"
+#include "server/rpc_methods.h"
 #include "server/state_calls.h"
 
 namespace mptd {
@@ -35,10 +37,14 @@ std::optional<TraceParent> ParseTraceParent(std::string_view text);
 
 class CallTrace {
  public:
-  // Reads the client's metadata, and puts the request id into the answer's.
-  explicit CallTrace(grpc::CallbackServerContext& context);
+  // Reads the client's metadata, puts the request id into the answer's, and asks `access` about the caller. Whoever
+  // makes one must do nothing for the call but finish it when it is not admitted.
+  CallTrace(AccessControl& access, Method method, grpc::CallbackServerContext& context);
 
   const std::string& request_id() const { return request_id_; }
+  const absl::Status& admitted() const { return admission_.status; }
+  // Empty when nobody keeps a record of callers.
+  const std::string& caller() const { return admission_.caller; }
   // Of the blocks that this call has applied, together.
   void AddBlock(const BlockTimes& times);
   // Before the call is finished: tells the client where its time went, if it asked.
@@ -52,6 +58,7 @@ class CallTrace {
   std::optional<TraceParent> parent_;
   bool wants_times_ = false;
   std::optional<BlockTimes> times_;
+  Admission admission_;
 };
 
 // Fields of one block's times, in milliseconds.

@@ -30,7 +30,7 @@ struct CallerLimits {
 };
 
 // The limits whose refusals are counted: the last parts of their keys.
-inline constexpr std::array<std::string_view, 20> kLimitNames = {"max_message_bytes",
+inline constexpr std::array<std::string_view, 22> kLimitNames = {"max_message_bytes",
                                                                  "max_concurrent_calls",
                                                                  "max_waiting_calls",
                                                                  "max_connections",
@@ -49,7 +49,9 @@ inline constexpr std::array<std::string_view, 20> kLimitNames = {"max_message_by
                                                                  "max_stream_stall",
                                                                  "max_watch_backlog",
                                                                  "max_root_calls",
-                                                                 "max_root_changes"};
+                                                                 "max_root_changes",
+                                                                 "max_reads_per_second",
+                                                                 "max_writes_per_second"};
 
 class LimitRefusals {
  public:

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/errors.h"
+#include "core/hex.h"
 #include "server/health_pages.h"
 #include "server/state_service.h"
 
@@ -39,24 +41,37 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std
     if (!opened.ok()) return opened.status();
     tls = *std::move(opened);
   }
-  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, std::move(tls), log));
+  std::unique_ptr<security::AuditLog> audit;
+  if (!options.audit.file.empty()) {
+    auto opened = security::AuditLog::Open(options.audit);
+    if (!opened.ok()) return opened.status();
+    audit = *std::move(opened);
+  }
+  auto access = AccessControl::Open(options.runtime.access, audit.get(), log);
+  if (!access.ok()) return access.status();
+  options.grpc.access = access->get();
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, std::move(tls),
+                                            std::move(audit), *std::move(access), log));
   if (absl::Status status = daemon->Listen(); !status.ok()) return status;
   return daemon;
 }
 
 Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch,
-               std::unique_ptr<ServerTls> tls, Logger& log)
+               std::unique_ptr<ServerTls> tls, std::unique_ptr<security::AuditLog> audit,
+               std::unique_ptr<AccessControl> access, Logger& log)
     : options_(std::move(options)),
       log_(log),
       watch_(watch),
       config_(options_.runtime.config),
       tls_(std::move(tls)),
+      audit_(std::move(audit)),
+      access_(std::move(access)),
       engine_(std::move(engine)),
       calls_(MakeCallMetrics()) {
   health_.emplace(log_);
   AddHealthChecks(options_.health, *engine_, watch_, log_, *health_);
   if (tls_ != nullptr) AddTlsCheck(options_.health, *tls_, *health_);
-  rpc_.emplace(*engine_, log_, calls_, options_.limits);
+  rpc_.emplace(*engine_, log_, calls_, *access_, options_.limits);
   rpc_->memory().Configure(options_.runtime.engine, options_.runtime.max_memory_bytes);
   checkpoints_.emplace(*engine_, options_.version, log_);
   if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
@@ -80,6 +95,10 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
       .config = [this] { return Config(); },
       .reload_config = [this] { return ReloadConfig(); },
       .health = [this] { return health_->Read(); },
+      .audit_head = [this]() -> std::optional<security::AuditHead> {
+        if (audit_ == nullptr) return std::nullopt;
+        return audit_->status().head;
+      },
       .metrics = [this] { return state_metrics_->Collect(); }};
   state_service_ = MakeStateService(*rpc_);
   admin_service_ = MakeAdminService(*rpc_, std::move(admin));
@@ -116,6 +135,7 @@ void Daemon::AddMetrics() {
     rpc_->WriteLoad(writer);
     if (backups_.has_value()) backups_->Write(writer);
     if (tls_ != nullptr) tls_->Write(writer);
+    access_->Write(writer);
     WriteProcessMetrics(writer);
   });
 }
@@ -177,7 +197,39 @@ absl::Status Daemon::Listen() {
              {"admin", absl::StrJoin(admin_addresses(), ",")},
              {"tls", tls_ != nullptr},
              {"http", absl::StrJoin(http_addresses(), ",")}});
+  log_.Info(LogModule::kServer, "access",
+            {{"callers_need_roles", access_->authenticates()},
+             {"message", access_->authenticates() ? "whoever has no role is refused"
+                                                  : "whoever can connect may do everything; see security.roles"}});
+  AuditEvent("started", options_.version);
   return absl::OkStatus();
+}
+
+void Daemon::AuditEvent(std::string_view event, std::string_view reason) {
+  if (audit_ == nullptr) return;
+  const EngineStatus status = engine_->Status();
+  security::AuditEntry entry{.time = absl::Now(), .event = std::string(event), .reason = std::string(reason)};
+  if (status.has_blocks) {
+    entry.block = status.head.number;
+    entry.root = ToHex(status.head.state_root);
+  }
+  audit_->Add(std::move(entry));
+  const security::AuditStatus audit = audit_->status();
+  log_.Info(LogModule::kServer, "audit_log",
+            {{"after", event}, {"lines", audit.head.seq}, {"head", audit.head.hash}, {"waiting", audit.waiting}});
+}
+
+void Daemon::ReloadOnSignal() {
+  const absl::StatusOr<pb::ReloadConfigResponse> done = ReloadConfig();
+  AuditEvent("config_reloaded", done.ok() ? absl::StrCat("SIGHUP; changed: ", absl::StrJoin(done->changed(), ","))
+                                          : absl::StrCat("SIGHUP; refused: ", done.status().message()));
+}
+
+void Daemon::ReopenAuditLog() {
+  if (audit_ == nullptr) return;
+  const absl::Status reopened = audit_->Reopen();
+  log_.Log(reopened.ok() ? LogLevel::kInfo : LogLevel::kError, LogModule::kServer, "audit_log_reopened",
+           {{"result", reopened.ToString()}});
 }
 
 std::vector<pb::ConfigEntry> Daemon::Config() const {
@@ -202,6 +254,10 @@ absl::StatusOr<pb::ReloadConfigResponse> Daemon::ReloadConfig() {
   if (!settings.ok()) {
     log_.Error(LogModule::kConfig, "config_refused", {{"reason", settings.status().message()}});
     return settings.status();
+  }
+  if (absl::Status status = access_->Configure(settings->access); !status.ok()) {
+    log_.Error(LogModule::kConfig, "config_refused", {{"reason", status.message()}});
+    return status;
   }
   if (tls_ != nullptr) {
     if (absl::Status status = tls_->Reload(); !status.ok()) return status;  // the log says it
@@ -267,6 +323,7 @@ absl::Status Daemon::Stop() {
   backups_.reset();
   rpc_.reset();
   if (!engine_->Status().read_only) flushed = engine_->Flush().status();
+  AuditEvent("stopped", std::string(flushed.message()));
   engine_.reset();
   return flushed;
 }

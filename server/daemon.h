@@ -17,6 +17,8 @@
 #include "core/engine/engine.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "security/audit_log.h"
+#include "server/access.h"
 #include "server/admin_service.h"
 #include "server/backup_schedule.h"
 #include "server/checkpoint_maker.h"
@@ -40,6 +42,7 @@ struct RuntimeSettings {
   uint64_t max_memory_bytes = 0;  // 0: no limit
   std::string log_level = "info";
   std::vector<std::string> module_levels;
+  AccessOptions access;
 };
 
 struct DaemonOptions {
@@ -58,6 +61,7 @@ struct DaemonOptions {
   absl::Duration drain_delay;  // between not being ready and taking no more calls
   absl::Duration shutdown_grace = absl::Seconds(30);
   BackupOptions backup;
+  security::AuditOptions audit;  // no file: no audit log
 };
 
 class Daemon {
@@ -71,6 +75,11 @@ class Daemon {
   // Reads the settings anew and takes over what can be changed while the daemon runs; the answer and the log name it,
   // and what waits for a restart. With an error nothing has changed. Any thread.
   absl::StatusOr<pb::ReloadConfigResponse> ReloadConfig();
+
+  // ReloadConfig, because of a signal; the log says how it went.
+  void ReloadOnSignal();
+  // After the audit log's file was renamed: see AuditLog::Reopen. The log says how it went.
+  void ReopenAuditLog();
 
   // To be called about every second: brings health up to date. Returns the status of the engine.
   EngineStatus Tick();
@@ -89,9 +98,10 @@ class Daemon {
 
  private:
   Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, EngineWatch& watch, std::unique_ptr<ServerTls> tls,
-         Logger& log);
+         std::unique_ptr<security::AuditLog> audit, std::unique_ptr<AccessControl> access, Logger& log);
   absl::Status Listen();
   absl::Status ListenForGrpc();
+  void AuditEvent(std::string_view event, std::string_view reason);
   void AddMetrics();
   std::map<std::string, HttpServer::Handler> HttpHandlers();
   HttpResponse AnswerCheck(const std::string& name) const;
@@ -107,7 +117,9 @@ class Daemon {
   mutable Mutex config_mutex_;
   std::vector<pb::ConfigEntry> config_ ABSL_GUARDED_BY(config_mutex_);
 
-  const std::unique_ptr<ServerTls> tls_;  // null without TLS
+  const std::unique_ptr<ServerTls> tls_;       // null without TLS
+  std::unique_ptr<security::AuditLog> audit_;  // null without one
+  std::unique_ptr<AccessControl> access_;
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;
   MetricsRegistry metrics_;

@@ -12,6 +12,8 @@
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "grpcpp/server_posix.h"
+#include "server/access_interceptor.h"
 #include "server/listen_address.h"
 
 namespace mptd {
@@ -88,9 +90,14 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetOptions(options, builder);
+  if (options.access != nullptr && options.access->authenticates()) {
+    builder.experimental().SetInterceptorCreators(AccessInterceptors(*options.access));
+  }
+  const bool own_sockets = options.access != nullptr && options.access->knows_unix_peers();
   std::vector<int> ports(options.listen.size(), 0);
   for (size_t i = 0; i < options.listen.size(); ++i) {
     const std::string& address = options.listen[i];
+    if (own_sockets && IsUnix(address)) continue;
     const absl::Status status =
         IsUnix(address) ? PrepareUnixSocket(UnixPath(address)) : ResolveListenAddress(address).status();
     if (!status.ok()) return status;
@@ -106,17 +113,33 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   std::vector<std::string> addresses;
   for (size_t i = 0; i < options.listen.size(); ++i) {
     const std::string& address = options.listen[i];
-    if (server == nullptr || ports[i] == 0) {
+    const bool own = own_sockets && IsUnix(address);
+    if (server == nullptr || (ports[i] == 0 && !own)) {
       return absl::FailedPreconditionError(absl::StrFormat("cannot listen on %s", address));
     }
-    if (IsUnix(address)) {
+    if (IsUnix(address) && !own) {
       if (absl::Status status = RestrictUnixSocket(UnixPath(address)); !status.ok()) return status;
     }
     addresses.push_back(IsUnix(address) ? address : WithPort(address, ports[i]));
   }
   std::unique_ptr<GrpcServer> out(new GrpcServer(std::move(server), std::move(names), std::move(addresses)));
   for (const std::string& name : out->names_) out->SetServing(name, true);
+  for (const std::string& address : out->addresses_) {
+    if (!own_sockets || !IsUnix(address)) continue;
+    if (absl::Status status = out->AcceptAt(UnixPath(address), *options.access); !status.ok()) return status;
+  }
   return out;
+}
+
+absl::Status GrpcServer::AcceptAt(const std::string& path, AccessControl& access) {
+  const auto known = [&access](const UnixPeer& peer) { return access.Knows(peer); };
+  auto acceptor = UnixAcceptor::Start(path, [this, &access, known](int fd) {
+    const absl::StatusOr<int> adopted = access.unix_peers().Adopt(fd, known);
+    if (adopted.ok()) grpc::AddInsecureChannelFromFd(server_.get(), *adopted);
+  });
+  if (!acceptor.ok()) return acceptor.status();
+  acceptors_.push_back(*std::move(acceptor));
+  return absl::OkStatus();
 }
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
@@ -134,6 +157,7 @@ void GrpcServer::StopServing() {
 
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  acceptors_.clear();  // they hand connections to the server
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_.reset();
 }

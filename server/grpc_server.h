@@ -13,6 +13,8 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "metrics/log.h"
+#include "server/access.h"
+#include "server/unix_acceptor.h"
 
 namespace mptd {
 
@@ -26,6 +28,9 @@ struct GrpcServerOptions {
   absl::Duration max_connection_idle = absl::Hours(1);
   absl::Duration handshake_timeout = absl::Seconds(20);
   size_t max_buffered_bytes = 0;  // of what clients send, for all of them; 0: no limit
+  // Asked about calls of services that are not given to Start, and about who connects to unix sockets. Null, or
+  // outlives the server.
+  AccessControl* access = nullptr;
 };
 
 // Methods may be called from any thread; Shutdown once.
@@ -53,8 +58,10 @@ class GrpcServer {
  private:
   GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> names, std::vector<std::string> addresses)
       : server_(std::move(server)), names_(std::move(names)), addresses_(std::move(addresses)) {}
+  absl::Status AcceptAt(const std::string& path, AccessControl& access);
 
   std::unique_ptr<grpc::Server> server_;
+  std::vector<std::unique_ptr<UnixAcceptor>> acceptors_;  // of unix sockets that gRPC does not listen on itself
   const std::vector<std::string> names_;
   const std::vector<std::string> addresses_;
   std::atomic<bool> stopped_serving_{false};

@@ -57,7 +57,8 @@ void WaitForStop(const sigset_t& signals, Daemon& daemon, ServiceManager& manage
       manager.Reloading();
       const absl::Status reopened = log.Reopen();
       log.Info(LogModule::kServer, "log_reopened", {{"result", reopened.ToString()}});
-      if (signal == SIGHUP) daemon.ReloadConfig().IgnoreError();  // the log says it
+      daemon.ReopenAuditLog();
+      if (signal == SIGHUP) daemon.ReloadOnSignal();
       manager.Reloaded();
     }
     manager.Tick(daemon.Tick());

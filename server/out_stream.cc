@@ -18,7 +18,8 @@ absl::Status Stalled(absl::Duration after) {
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* OutStream::Begin(const absl::Status& status) {
-  absl::Status refusal = status;
+  absl::Status refusal = trace_.admitted();
+  refusal.Update(status);
   if (refusal.ok()) {
     entered_ = rpc_.TryEnter();
     if (!entered_) refusal = TooBusy();

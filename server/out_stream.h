@@ -8,6 +8,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -35,8 +36,9 @@ class OutStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Regi
  protected:
   enum class Step { kMessage, kWait, kEnd };
 
-  OutStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context)
-      : rpc_(rpc), method_(method), context_(context), trace_(*context) {}
+  // Begin ends a stream that `trace` does not admit. Whoever makes one must not have done anything for it before.
+  OutStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context, CallTrace trace)
+      : rpc_(rpc), method_(method), context_(context), trace_(std::move(trace)) {}
   ~OutStream() override = default;
 
   // Makes the next message, or says that Pump will be called when there is one, or ends the stream with `end` (OK at

@@ -29,9 +29,9 @@ class PageStream final : public OutStream {
   using Fetch = std::function<absl::StatusOr<Page>(const StateView& view, const Hash& start)>;
 
   // `pin` is what lets the stream hold `view`; both are empty when Begin is to refuse it.
-  PageStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context, Gate::Ticket pin, StateViewPtr view,
-             const Hash& start, Fetch fetch)
-      : OutStream(rpc, method, context),
+  PageStream(Rpc& rpc, Method method, grpc::CallbackServerContext* context, CallTrace trace, Gate::Ticket pin,
+             StateViewPtr view, const Hash& start, Fetch fetch)
+      : OutStream(rpc, method, context, std::move(trace)),
         pin_(std::move(pin)),
         fetch_(std::move(fetch)),
         opened_(absl::Now()),
@@ -173,8 +173,10 @@ absl::StatusOr<PageStream::Page> Finish(Response& response, const pb::Block& blo
 }  // namespace
 
 WriteReactor* StartAccountStream(Rpc& rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer& request) {
+  CallTrace trace(rpc.access(), Method::kStreamAccounts, *context);
+  absl::Status status = trace.admitted();
   pb::StreamAccountsRequest parsed;
-  absl::Status status = ParseMessage(request, parsed);
+  if (status.ok()) status = ParseMessage(request, parsed);
   Rows rows;
   if (status.ok()) status = OpenRows(rpc, parsed, rows);
   auto fetch = [&rpc, block = rows.block, limit = rows.limit](const StateView& view,
@@ -190,14 +192,16 @@ WriteReactor* StartAccountStream(Rpc& rpc, grpc::CallbackServerContext* context,
     }
     return Finish(response, block, page->next, rpc.limits().max_message_bytes);
   };
-  return (new PageStream(rpc, Method::kStreamAccounts, context, std::move(rows.pin), rows.view, rows.start,
-                         std::move(fetch)))
+  return (new PageStream(rpc, Method::kStreamAccounts, context, std::move(trace), std::move(rows.pin), rows.view,
+                         rows.start, std::move(fetch)))
       ->Begin(status);
 }
 
 WriteReactor* StartStorageStream(Rpc& rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer& request) {
+  CallTrace trace(rpc.access(), Method::kStreamStorage, *context);
+  absl::Status status = trace.admitted();
   pb::StreamStorageRequest parsed;
-  absl::Status status = ParseMessage(request, parsed);
+  if (status.ok()) status = ParseMessage(request, parsed);
   Address address;
   if (status.ok()) {
     const absl::StatusOr<Address> account = ToAddress(parsed.address(), "address");
@@ -219,8 +223,8 @@ WriteReactor* StartStorageStream(Rpc& rpc, grpc::CallbackServerContext* context,
     }
     return Finish(response, block, page->next, rpc.limits().max_message_bytes);
   };
-  return (new PageStream(rpc, Method::kStreamStorage, context, std::move(rows.pin), rows.view, rows.start,
-                         std::move(fetch)))
+  return (new PageStream(rpc, Method::kStreamStorage, context, std::move(trace), std::move(rows.pin), rows.view,
+                         rows.start, std::move(fetch)))
       ->Begin(status);
 }
 

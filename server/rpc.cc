@@ -28,10 +28,11 @@ CallMetrics MakeCallMetrics() {
   return {std::move(methods), std::move(codes)};
 }
 
-Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limits)
+Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, AccessControl& access, RpcLimits limits)
     : engine_(engine),
       log_(log),
       metrics_(metrics),
+      access_(access),
       limits_(limits),
       events_(engine, log),
       calls_(engine, blocks_, events_, limits.caller),
@@ -62,6 +63,14 @@ bool Rpc::TryEnter(size_t bytes) {
 void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace) {
   metrics_.Record(static_cast<size_t>(method), static_cast<size_t>(status.code()), duration);
   refusals_.Count(status);
+  if (status.ok() && AccessOf(method).audited == Audited::kCall) {
+    access_.Audit({.time = absl::Now(),
+                   .event = "call",
+                   .caller = trace.caller(),
+                   .method = std::string(Name(method)),
+                   .code = "OK",
+                   .request_id = trace.request_id()});
+  }
   const bool slow = IsSlow(duration);
   const LogLevel level = slow ? LogLevel::kWarn : LogLevel::kDebug;
   if (!log_.Enabled(level, LogModule::kRpc)) return;
@@ -102,8 +111,27 @@ void Rpc::RecordRefusedBlock(uint64_t number, const absl::Status& status) {
   log_.Error(LogModule::kEngine, "state_root_mismatch", {{"block", number}, {"reason", status.message()}});
 }
 
-void Rpc::LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times) {
-  if (applied.already_applied() || !log_.Enabled(LogLevel::kInfo, LogModule::kEngine)) return;
+void Rpc::AuditBlock(std::string_view event, Method method, const pb::Block& block, const CallTrace& trace) {
+  if (access_.audit() == nullptr) return;
+  access_.Audit({.time = absl::Now(),
+                 .event = std::string(event),
+                 .caller = trace.caller(),
+                 .method = std::string(Name(method)),
+                 .block = block.number(),
+                 .root = ToHex(block.state_root()),
+                 .code = "OK",
+                 .request_id = trace.request_id()});
+}
+
+void Rpc::RecordRollback(const pb::Block& head, const CallTrace& trace) {
+  AuditBlock("rolled_back", Method::kRollbackTo, head, trace);
+}
+
+void Rpc::RecordBlock(Method method, const pb::ApplyStateChangesResponse& applied, const BlockTimes& times,
+                      const CallTrace& trace) {
+  if (applied.already_applied()) return;
+  AuditBlock("block_applied", method, applied.block(), trace);
+  if (!log_.Enabled(LogLevel::kInfo, LogModule::kEngine)) return;
   log_.Info(LogModule::kEngine, "state_root_computed",
             {{"block", applied.block().number()},
              {"state_root", ToHex(applied.block().state_root())},

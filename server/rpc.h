@@ -20,68 +20,17 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "server/access.h"
 #include "server/block_metrics.h"
 #include "server/call_trace.h"
 #include "server/caller_limits.h"
 #include "server/memory_guard.h"
+#include "server/rpc_methods.h"
 #include "server/state_calls.h"
 #include "server/stream_registry.h"
 #include "server/task_pool.h"
 
 namespace mptd {
-
-enum class Method : uint8_t {
-  kApplyStateChanges,
-  kApplyStateChangesStream,
-  kComputeStateRoot,
-  kRollbackTo,
-  kGetAccount,
-  kGetAccounts,
-  kGetStorage,
-  kGetCode,
-  kGetProof,
-  kGetMultiProof,
-  kGetStateRoot,
-  kGetBlock,
-  kStreamBlocks,
-  kStreamAccounts,
-  kStreamStorage,
-  kGetStatus,
-  kFlush,
-  kCheckpoint,
-  kPrune,
-  kVerify,
-  kSetLogLevel,
-  kGetConfig,
-  kGetMetrics,
-  kReloadConfig,
-};
-inline constexpr std::array<std::string_view, 24> kMethodNames = {"ApplyStateChanges",
-                                                                  "ApplyStateChangesStream",
-                                                                  "ComputeStateRoot",
-                                                                  "RollbackTo",
-                                                                  "GetAccount",
-                                                                  "GetAccounts",
-                                                                  "GetStorage",
-                                                                  "GetCode",
-                                                                  "GetProof",
-                                                                  "GetMultiProof",
-                                                                  "GetStateRoot",
-                                                                  "GetBlock",
-                                                                  "StreamBlocks",
-                                                                  "StreamAccounts",
-                                                                  "StreamStorage",
-                                                                  "GetStatus",
-                                                                  "Flush",
-                                                                  "Checkpoint",
-                                                                  "Prune",
-                                                                  "Verify",
-                                                                  "SetLogLevel",
-                                                                  "GetConfig",
-                                                                  "GetMetrics",
-                                                                  "ReloadConfig"};
-static_assert(kMethodNames.size() == static_cast<size_t>(Method::kReloadConfig) + 1);
-inline std::string_view Name(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
 
 // The labels of CallMetrics.
 CallMetrics MakeCallMetrics();
@@ -102,9 +51,11 @@ struct RpcLimits {
 class Rpc {
  public:
   // All arguments must outlive this.
-  Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, RpcLimits limits);
+  Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, AccessControl& access, RpcLimits limits);
 
   StateEngine& engine() { return engine_; }
+  // Asked by every CallTrace.
+  AccessControl& access() { return access_; }
   StateCalls& calls() { return calls_; }
   StateEvents& events() { return events_; }
   const BlockMetrics& blocks() const { return blocks_; }
@@ -151,10 +102,13 @@ class Rpc {
   void RecordRefusedBlock(uint64_t number, const absl::Status& status);
   // What waits for a thread, and what is going on of what there is a limit for.
   void WriteLoad(MetricsWriter& writer) const;
-  // A block that was applied, by whatever call.
-  void LogBlock(const pb::ApplyStateChangesResponse& applied, const BlockTimes& times);
+  // A block that was applied, or rolled back to, by whatever call: for the log and the audit log.
+  void RecordBlock(Method method, const pb::ApplyStateChangesResponse& applied, const BlockTimes& times,
+                   const CallTrace& trace);
+  void RecordRollback(const pb::Block& head, const CallTrace& trace);
 
  private:
+  void AuditBlock(std::string_view event, Method method, const pb::Block& block, const CallTrace& trace);
   bool IsSlow(absl::Duration duration) const {
     return limits_.slow_call > absl::ZeroDuration() && duration >= limits_.slow_call;
   }
@@ -162,6 +116,7 @@ class Rpc {
   StateEngine& engine_;
   Logger& log_;
   CallMetrics& metrics_;
+  AccessControl& access_;
   const RpcLimits limits_;
   BlockMetrics blocks_;
   StateEvents events_;

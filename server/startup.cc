@@ -165,6 +165,14 @@ RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded) {
   out.max_memory_bytes = loaded.settings.limits.max_memory_bytes;
   out.log_level = loaded.settings.logging.level;
   out.module_levels = loaded.settings.logging.module_levels;
+  const config::Settings::Security& security = loaded.settings.security;
+  out.access = {.jwt_secret_file = security.jwt_secret_file,
+                .jwt_public_key_file = security.jwt_public_key_file,
+                .jwt_algorithm = security.jwt_algorithm,
+                .jwt_audience = security.jwt_audience,
+                .roles = security.roles,
+                .rates = {.reads_per_second = security.max_reads_per_second,
+                          .writes_per_second = security.max_writes_per_second}};
   return out;
 }
 
@@ -212,6 +220,8 @@ DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view ver
   out.drain_delay = server.drain_delay;
   out.shutdown_grace = server.shutdown_grace;
   const config::Settings::Backup& backup = loaded.settings.backup;
+  out.audit.file = loaded.settings.security.audit_file;
+  out.audit.required = loaded.settings.security.audit_required;
   out.backup = {.dir = backup.dir, .interval = backup.interval, .keep = backup.keep};
   return out;
 }

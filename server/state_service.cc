@@ -58,24 +58,31 @@ class StateServiceImpl final : public RawStateService {
             rpc_.RecordRefusedBlock(request.number(), status);
             return status;
           }
-          rpc_.LogBlock(response, times);
+          rpc_.RecordBlock(Method::kApplyStateChanges, response, times, trace);
           return status;
         });
   }
   Unary* RollbackTo(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
     return RunOnPool<pb::RollbackToRequest, pb::RollbackToResponse>(
         rpc_, rpc_.writers(), Method::kRollbackTo, c, in, out,
-        [this](const auto& request, auto& response) { return calls_.RollbackTo(request, response); });
+        [this](const pb::RollbackToRequest& request, pb::RollbackToResponse& response, CallTrace& trace) {
+          absl::Status status = calls_.RollbackTo(request, response);
+          if (status.ok()) rpc_.RecordRollback(response.block(), trace);
+          return status;
+        });
   }
   Unary* ComputeStateRoot(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    // Whoever may not make the call takes nobody's place.
+    const auto trace = std::make_shared<CallTrace>(rpc_.access(), Method::kComputeStateRoot, *c);
+    if (!trace->admitted().ok()) return Refuse(rpc_, Method::kComputeStateRoot, c, *trace, trace->admitted());
     Gate::Ticket call = rpc_.root_calls().Enter();
     if (!call) {
-      return Refuse(rpc_, Method::kComputeStateRoot, c,
+      return Refuse(rpc_, Method::kComputeStateRoot, c, *trace,
                     NoRoom("as many state roots are being computed as limits.max_root_calls allows; try again later",
                            "max_root_calls"));
     }
-    return OnReaders<pb::ComputeStateRootRequest, pb::ComputeStateRootResponse>(
-        Method::kComputeStateRoot, c, in, out,
+    return RunOnPool<pb::ComputeStateRootRequest, pb::ComputeStateRootResponse>(
+        rpc_, rpc_.readers(), Method::kComputeStateRoot, c, in, out, trace,
         [this, call = std::move(call)](const auto& request, auto& response) mutable {
           const Gate::Ticket until_answered = std::move(call);
           Gate::Ticket changes;

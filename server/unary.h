@@ -21,9 +21,10 @@ template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler&& handler) {
   const absl::Time start = absl::Now();
-  const CallTrace trace(*context);
+  const CallTrace trace(rpc.access(), method, *context);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::Status status = CheckAlive(*context);
+  absl::Status status = trace.admitted();
+  if (status.ok()) status = CheckAlive(*context);
   if (status.ok()) {
     Request request;
     status = ParseMessage(*in, request);
@@ -44,8 +45,7 @@ grpc::ServerUnaryReactor* RunInline(Rpc& rpc, Method method, grpc::CallbackServe
 
 // Ends a call that is not begun.
 inline grpc::ServerUnaryReactor* Refuse(Rpc& rpc, Method method, grpc::CallbackServerContext* context,
-                                        const absl::Status& status) {
-  const CallTrace trace(*context);
+                                        const CallTrace& trace, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   rpc.Record(method, status, absl::ZeroDuration(), trace);
   trace.Answer(*context, absl::ZeroDuration());
@@ -76,19 +76,23 @@ absl::Status ServePooled(const Rpc& rpc, const grpc::CallbackServerContext& cont
 }
 
 // Runs the handler, which may take the CallTrace as well, on `pool`, whose queue is bounded: RESOURCE_EXHAUSTED at once
-// when it is full.
+// when it is full. `trace` is the call's, for those who have to know whether it is admitted before that.
 template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
+                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
+                                    const std::shared_ptr<CallTrace>& trace, Handler handler) {
   const absl::Time start = absl::Now();
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto trace = std::make_shared<CallTrace>(*context);
   const auto finish = [&rpc, method, start, context, trace, reactor](const absl::Status& status) {
     const absl::Duration duration = absl::Now() - start;
     rpc.Record(method, status, duration, *trace);
     trace->Answer(*context, duration);
     reactor->Finish(ToGrpcStatus(status));
   };
+  if (!trace->admitted().ok()) {
+    finish(trace->admitted());
+    return reactor;
+  }
   const size_t length = in->Length();
   if (!rpc.TryEnter(length)) {
     finish(TooBusy());
@@ -114,6 +118,13 @@ grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grp
     finish(QueueFull());
   }
   return reactor;
+}
+
+template <typename Request, typename Response, typename Handler>
+grpc::ServerUnaryReactor* RunOnPool(Rpc& rpc, TaskPool& pool, Method method, grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handler handler) {
+  return RunOnPool<Request, Response>(rpc, pool, method, context, in, out,
+                                      std::make_shared<CallTrace>(rpc.access(), method, *context), std::move(handler));
 }
 
 }  // namespace mptd

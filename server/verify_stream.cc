@@ -17,11 +17,17 @@ constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
 class VerifyStream final : public OutStream {
  public:
-  // `busy` is reset when the stream is gone; null when Begin is to refuse it.
-  VerifyStream(Rpc& rpc, grpc::CallbackServerContext* context, std::atomic<bool>* busy)
-      : OutStream(rpc, Method::kVerify, context), busy_(busy) {}
+  VerifyStream(Rpc& rpc, grpc::CallbackServerContext* context, CallTrace trace)
+      : OutStream(rpc, Method::kVerify, context, std::move(trace)) {}
   ~VerifyStream() override {
     if (busy_ != nullptr) busy_->store(false);
+  }
+
+  // Before Begin: sets `busy` until the stream is gone, unless another one has it.
+  absl::Status Occupy(std::atomic<bool>& busy) {
+    if (busy.exchange(true)) return RetryLater("a verification is running already", absl::Seconds(10));
+    busy_ = &busy;
+    return absl::OkStatus();
   }
 
  protected:
@@ -33,8 +39,8 @@ class VerifyStream final : public OutStream {
  private:
   bool OnProgress(const VerifyProgress& progress);
 
-  std::atomic<bool>* const busy_;
-  absl::Time last_progress_;  // the job's
+  std::atomic<bool>* busy_ = nullptr;  // written before Begin only
+  absl::Time last_progress_;           // the job's
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   bool result_sent_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<VerifyProgress> progress_ ABSL_GUARDED_BY(mutex_);  // not sent
@@ -92,10 +98,13 @@ void VerifyStream::RunJob() {
 
 WriteReactor* StartVerifyStream(Rpc& rpc, grpc::CallbackServerContext* context, const grpc::ByteBuffer& request,
                                 std::atomic<bool>& busy) {
+  CallTrace trace(rpc.access(), Method::kVerify, *context);
+  absl::Status status = trace.admitted();
   pb::VerifyRequest parsed;
-  absl::Status status = ParseMessage(request, parsed);
-  if (status.ok() && busy.exchange(true)) status = RetryLater("a verification is running already", absl::Seconds(10));
-  return (new VerifyStream(rpc, context, status.ok() ? &busy : nullptr))->Begin(status);
+  if (status.ok()) status = ParseMessage(request, parsed);
+  auto* stream = new VerifyStream(rpc, context, std::move(trace));
+  if (status.ok()) status = stream->Occupy(busy);
+  return stream->Begin(status);
 }
 
 }  // namespace mptd

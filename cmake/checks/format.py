@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-FOLDERS = ('storage', 'core', 'sync', 'backup', 'config', 'metrics', 'tls', 'server', 'cli', 'bench', 'tests')
+FOLDERS = ('storage', 'core', 'sync', 'backup', 'security', 'config', 'metrics', 'tls', 'server', 'cli', 'bench', 'tests')
 
 
 def main():

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-FOLDERS = ('storage', 'core', 'sync', 'backup', 'config', 'metrics', 'tls', 'server', 'cli')
+FOLDERS = ('storage', 'core', 'sync', 'backup', 'security', 'config', 'metrics', 'tls', 'server', 'cli')
 
 
 def ours(source_dir, build_dir):

@@ -67,7 +67,8 @@ TEST(LimitNamesTest, TheTableIsInStep) {
   const config::Settings defaults;
   for (const config::Key& key : config::Keys()) {
     const bool limit = key.name.starts_with("limits.max_") || key.name.starts_with("server.max_") ||
-                       key.name == "persistence.queue_bytes" || key.name == "server.handshake_timeout";
+                       key.name.starts_with("security.max_") || key.name == "persistence.queue_bytes" ||
+                       key.name == "server.handshake_timeout";
     if (!limit || config::IsFixed(key)) continue;
     EXPECT_THAT(text.str(), HasSubstr(absl::StrFormat("| `%s` |", key.name)));
   }

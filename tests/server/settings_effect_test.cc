@@ -62,6 +62,9 @@ std::string StartedWith(const config::Settings& settings) {
                                    d.backup.keep,
                                    static_cast<uint64_t>(d.tls.require_client_certificates),
                                    static_cast<uint64_t>(d.tls.tls13_only),
+                                   d.runtime.access.rates.reads_per_second,
+                                   d.runtime.access.rates.writes_per_second,
+                                   static_cast<uint64_t>(d.audit.required),
                                    d.health.min_free_disk_bytes,
                                    static_cast<uint64_t>(d.health.max_memory_percent),
                                    l.max_file_bytes,
@@ -73,10 +76,26 @@ std::string StartedWith(const config::Settings& settings) {
         d.grpc.handshake_timeout, d.backup.interval, d.health.interval, d.health.timeout, d.health.max_sync_age}) {
     out += " " + absl::FormatDuration(duration);
   }
-  for (const std::string& text :
-       {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level, absl::StrJoin(l.module_levels, ","),
-        l.format, l.file, settings.server.genesis, d.backup.dir, d.admin_listen, d.tls.files.certificate,
-        d.tls.files.key, d.tls.files.client_ca, d.tls.files.revocation_lists}) {
+  for (const std::string& text : {e.data_dir,
+                                  absl::StrJoin(d.grpc.listen, ","),
+                                  d.http_listen,
+                                  l.level,
+                                  absl::StrJoin(l.module_levels, ","),
+                                  l.format,
+                                  l.file,
+                                  settings.server.genesis,
+                                  d.backup.dir,
+                                  d.admin_listen,
+                                  d.tls.files.certificate,
+                                  d.tls.files.key,
+                                  d.tls.files.client_ca,
+                                  d.tls.files.revocation_lists,
+                                  d.audit.file,
+                                  d.runtime.access.jwt_secret_file,
+                                  d.runtime.access.jwt_public_key_file,
+                                  d.runtime.access.jwt_algorithm,
+                                  d.runtime.access.jwt_audience,
+                                  absl::StrJoin(d.runtime.access.roles, ",")}) {
     out += " " + text;
   }
   // What keeps it from starting at all.
@@ -96,7 +115,9 @@ std::vector<std::string> SomeValues(const config::Key& key) {
 
 bool Set(const config::Key& key, const std::string& value, config::Settings& settings) {
   if (key.kind != config::Kind::kList) return config::SetScalar(key, value, settings).empty();
-  const std::string element = key.name == "logging.module_levels" ? "rpc=debug" : value;
+  std::string element = value;
+  if (key.name == "logging.module_levels") element = "rpc=debug";
+  if (key.name == "security.roles") element = "secret -> writer";
   return key.check(element).empty() && config::SetList(key, {element}, settings).empty();
 }
 
