@@ -134,7 +134,10 @@ Readings ReadMachine(const config::Settings& settings) {
   out.cpu = {.keccak = BestKeccakImpl(), .threads = std::thread::hardware_concurrency()};
   out.kernel = ReadKernel();
   out.log_file = ReadLogFile(settings.logging.file);
-  out.data = ReadData(settings.server.data_dir);
+  const config::Settings::Security& security = settings.security;
+  out.data = ReadData(settings.server.data_dir, {.file = security.encryption_key_file,
+                                                 .environment = security.encryption_key_env,
+                                                 .command = security.encryption_key_command});
   return out;
 }
 

@@ -233,6 +233,13 @@ void AddAdminCommands(CommandLine& line) {
   command->add_option("--keep", prune->keep, "How many of the newest blocks stay served")->required()->type_name("N");
   Runs(line, command, prune, RunPrune);
 
+  auto rotate = std::make_shared<RotateKeyArgs>();
+  command = Add(line, "rotate-key", "Wrap the data keys by the master key as it is now; blocks and reads go on",
+                "rotate-key\nrotate-key --data-key\nrotate-key --data-key --rewrite");
+  command->add_flag("--data-key", rotate->data_key, "Encrypt the files that are made from now on with a new data key");
+  command->add_flag("--rewrite", rotate->rewrite, "Compact all tables, so that the files that are there get it too");
+  Runs(line, command, rotate, RunRotateKey);
+
   Runs(line, Add(line, "check", "Recompute every trie from the tables; exit code 1 when something differs", "check"),
        RunCheck);
 

@@ -84,6 +84,10 @@ ExitCode RunImport(Session& session, const ApplyArgs& args);
 struct PruneArgs {
   uint64_t keep = 0;
 };
+struct RotateKeyArgs {
+  bool data_key = false;
+  bool rewrite = false;
+};
 struct LogLevelArgs {
   std::string level;
   std::string module;
@@ -94,6 +98,7 @@ struct HealthArgs {
 ExitCode RunStatus(Session& session);
 ExitCode RunFlush(Session& session);
 ExitCode RunPrune(Session& session, const PruneArgs& args);
+ExitCode RunRotateKey(Session& session, const RotateKeyArgs& args);
 ExitCode RunCheck(Session& session);
 ExitCode RunLogLevel(Session& session, const LogLevelArgs& args);
 ExitCode RunConfig(Session& session);
@@ -121,6 +126,9 @@ struct CheckpointRestoreArgs {
   std::string checkpoint;
   std::string data_dir;
   bool full = false;
+  std::string key_file;  // of the master key, when the data is or becomes encrypted; empty: see key_env
+  std::string key_env;
+  std::string key_command;
 };
 ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args);
 ExitCode RunCheckpointList(Session& session, const CheckpointFolderArgs& args);

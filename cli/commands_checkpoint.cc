@@ -172,6 +172,9 @@ ExitCode RunCheckpointRestore(Session& session, const CheckpointRestoreArgs& arg
     restored = backup::Restore({.checkpoint = args.checkpoint,
                                 .data_dir = data_dir,
                                 .full = args.full,
+                                .encryption_key = {.file = args.key_file,
+                                                   .environment = args.key_env,
+                                                   .command = args.key_command},
                                 .progress = [&](const std::string& what, double done) {
                                   progress.Update(done < 0 ? std::nullopt : std::optional<double>(done), what);
                                 }});

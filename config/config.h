@@ -37,6 +37,12 @@ struct Settings {
     absl::Duration drain_delay = absl::ZeroDuration();
     absl::Duration shutdown_grace = absl::Seconds(30);
   };
+  struct Security {
+    // Where the master key is: at most one of them is not empty.
+    std::string encryption_key_file;
+    std::string encryption_key_env;
+    std::string encryption_key_command;
+  };
   struct Persistence {
     PersistenceMode mode = PersistenceMode::kBatched;
     uint64_t batch_size = 1000;
@@ -101,6 +107,7 @@ struct Settings {
   };
 
   Server server;
+  Security security;
   Persistence persistence;
   Cache cache;
   Pruning pruning;

@@ -55,6 +55,7 @@ struct Section {
 
 constexpr Section kSections[] = {
     {"server", "Where the daemon keeps its data and where it answers."},
+    {"security", "Who can reach the daemon, and how what is said to it is kept from others; docs/SECURITY.md has it."},
     {"trie", "What Ethereum has decided; a file may say it, and nothing else is accepted."},
     {"persistence", "When blocks become durable and how they are written to the tables."},
     {"cache", "Memory; the queue (persistence.queue_bytes) comes on top."},
@@ -126,6 +127,22 @@ constexpr Key kKeys[] = {
      .field = At<&S::server, &S::Server::shutdown_grace>,
      .max = kHour,
      .help = "How long running calls may take to finish after SIGTERM and drain_delay before they are cancelled."},
+
+    // security
+    {.name = "security.encryption_key_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_file>,
+     .help = "The file with the master key of data that is encrypted: 32 bytes or 64 hexadecimal digits, which only its "
+             "owner may read (docs/ENCRYPTION.md). Empty, like the other two, for data that is not encrypted."},
+    {.name = "security.encryption_key_env",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_env>,
+     .help = "Instead of a file, the name of the variable with the master key in 64 hexadecimal digits."},
+    {.name = "security.encryption_key_command",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_command>,
+     .help = "Instead of a file, what /bin/sh runs to have the master key on standard output. GetConfig shows the command "
+             "itself, so that the key must not stand in it."},
 
     // trie
     {.name = "trie.enable_extensions",

@@ -25,6 +25,7 @@ struct AdminOptions {
   // As GetConfig answers; no secrets. Called from any thread.
   std::function<std::vector<pb::ConfigEntry>()> config;
   std::function<absl::StatusOr<pb::ReloadConfigResponse>()> reload_config;
+  std::function<absl::StatusOr<KeyReport>(const KeyRotation& rotation)> rotate_keys;
   // The checks that GetStatus tells of; must not wait.
   std::function<std::vector<HealthReport>()> health;
   // As GetMetrics answers. Called from any thread.

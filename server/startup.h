@@ -20,6 +20,7 @@ LogOptions ToLogOptions(const config::Settings& settings);
 EngineOptions ToDataOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
+storage::KeySource ToKeySource(const config::Settings& settings);
 HealthOptions ToHealthOptions(const config::Settings& settings);
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded);
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version);

@@ -19,6 +19,8 @@ class Env;
 
 namespace mptd::storage {
 
+class DataKeys;
+
 enum class Compression : uint8_t { kNone, kSnappy, kLz4, kZstd };
 
 struct RocksDbOptions {
@@ -37,6 +39,7 @@ struct RocksDbOptions {
   // deletion having been written. Called from RocksDB's threads, and until the store is gone.
   Table expiring_table = Table::kHistoryIndex;
   std::function<bool(std::string_view key)> expired;
+  std::shared_ptr<const DataKeys> keys;  // all files are encrypted with them (encrypted_fs.h); null: they are not
   rocksdb::Env* env = nullptr;  // for tests; null is the operating system. Must outlive the store.
 };
 

@@ -56,7 +56,8 @@ std::string StartedWith(const config::Settings& settings) {
   }
   for (const std::string& text :
        {e.data_dir, absl::StrJoin(d.grpc.listen, ","), d.http_listen, l.level, absl::StrJoin(l.module_levels, ","),
-        l.format, l.file, settings.server.genesis, d.backup.dir}) {
+        l.format, l.file, settings.server.genesis, d.backup.dir, e.encryption_key.file, e.encryption_key.environment,
+        e.encryption_key.command}) {
     out += " " + text;
   }
   return out;
