@@ -30,9 +30,10 @@ struct Restored {
 };
 
 // Checks every hash, makes a copy beside `data_dir`, opens it and compares block and state root, and only then gives it
-// its name; the checkpoint is not changed. Encrypted data stays as it is, and needs its key here. On an error nothing of the copy stays. DATA_LOSS: the checkpoint is damaged,
-// with the file; FAILED_PRECONDITION: `data_dir` holds something, the key is not the right one, or a newer program made the checkpoint; NOT_FOUND: no
-// checkpoint, or no folder to make `data_dir` in; else what the system said.
+// its name; the checkpoint is not changed. Encrypted data stays as it is, and needs its key here. On an error nothing
+// of the copy stays. DATA_LOSS: the checkpoint is damaged, with the file; FAILED_PRECONDITION: `data_dir` holds
+// something, the key is not the right one, or a newer program made the checkpoint; NOT_FOUND: no checkpoint, or no
+// folder to make `data_dir` in; else what the system said.
 absl::StatusOr<Restored> Restore(const RestoreOptions& options);
 
 }  // namespace mptd::backup

@@ -132,8 +132,9 @@ constexpr Key kKeys[] = {
     {.name = "security.encryption_key_file",
      .kind = Kind::kString,
      .field = At<&S::security, &S::Security::encryption_key_file>,
-     .help = "The file with the master key of data that is encrypted: 32 bytes or 64 hexadecimal digits, which only its "
-             "owner may read (docs/ENCRYPTION.md). Empty, like the other two, for data that is not encrypted."},
+     .help =
+         "The file with the master key of data that is encrypted: 32 bytes or 64 hexadecimal digits, which only its "
+         "owner may read (docs/ENCRYPTION.md). Empty, like the other two, for data that is not encrypted."},
     {.name = "security.encryption_key_env",
      .kind = Kind::kString,
      .field = At<&S::security, &S::Security::encryption_key_env>,
@@ -141,8 +142,9 @@ constexpr Key kKeys[] = {
     {.name = "security.encryption_key_command",
      .kind = Kind::kString,
      .field = At<&S::security, &S::Security::encryption_key_command>,
-     .help = "Instead of a file, what /bin/sh runs to have the master key on standard output. GetConfig shows the command "
-             "itself, so that the key must not stand in it."},
+     .help =
+         "Instead of a file, what /bin/sh runs to have the master key on standard output. GetConfig shows the command "
+         "itself, so that the key must not stand in it."},
 
     // trie
     {.name = "trie.enable_extensions",

@@ -125,8 +125,8 @@ class AdminServiceImpl final : public RawAdminService {
   }
 
   absl::Status DoRotateKeys(const pb::RotateKeysRequest& request, pb::RotateKeysResponse& response) {
-    const absl::StatusOr<KeyReport> report = options_.rotate_keys(
-        {.new_data_key = request.new_data_key(), .rewrite_tables = request.rewrite_tables()});
+    const absl::StatusOr<KeyReport> report =
+        options_.rotate_keys({.new_data_key = request.new_data_key(), .rewrite_tables = request.rewrite_tables()});
     if (!report.ok()) return report.status();
     response.set_master_key(report->master_key);
     response.set_data_key(report->data_key);

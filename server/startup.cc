@@ -1,5 +1,7 @@
 #include "server/startup.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 #include <optional>
 #include <thread>
@@ -105,6 +107,10 @@ storage::KeySource ToKeySource(const config::Settings& settings) {
   return {.file = security.encryption_key_file,
           .environment = security.encryption_key_env,
           .command = security.encryption_key_command};
+}
+
+void ForbidCoreFiles(const config::Settings& settings) {
+  if (!ToKeySource(settings).empty()) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 EngineOptions ToDataOptions(const config::Settings& settings) {

@@ -21,6 +21,8 @@ EngineOptions ToDataOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
 storage::KeySource ToKeySource(const config::Settings& settings);
+// With a master key: the process leaves no core file, where keys of open files would be found.
+void ForbidCoreFiles(const config::Settings& settings);
 HealthOptions ToHealthOptions(const config::Settings& settings);
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded);
 DaemonOptions ToDaemonOptions(const config::Loaded& loaded, std::string_view version);

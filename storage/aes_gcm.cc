@@ -39,8 +39,8 @@ bool AesGcm::Seal(const Nonce& nonce, std::string_view authenticated, std::strin
   return EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) == 1 &&
          (authenticated.empty() || EVP_EncryptUpdate(context, nullptr, &written, Bytes(authenticated.data()),
                                                      static_cast<int>(authenticated.size())) == 1) &&
-         (plain.empty() || EVP_EncryptUpdate(context, Bytes(out), &written, Bytes(plain.data()),
-                                             static_cast<int>(plain.size())) == 1) &&
+         (plain.empty() ||
+          EVP_EncryptUpdate(context, Bytes(out), &written, Bytes(plain.data()), static_cast<int>(plain.size())) == 1) &&
          EVP_EncryptFinal_ex(context, Bytes(out) + plain.size(), &written) == 1 &&
          EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, out + plain.size()) == 1;
 }

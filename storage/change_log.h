@@ -26,8 +26,8 @@ class LogFileSystem;
 
 struct ChangeLogOptions {
   std::string dir;
-  uint64_t segment_bytes = 16u << 20;  // at least 4 KiB; a segment grows past it for one larger record
-  LogFileSystem* files = nullptr;      // for tests; null is the operating system. Must outlive the log.
+  uint64_t segment_bytes = 16u << 20;    // at least 4 KiB; a segment grows past it for one larger record
+  LogFileSystem* files = nullptr;        // for tests; null is the operating system. Must outlive the log.
   std::shared_ptr<const DataKeys> keys;  // records are encrypted with them; null: they are not (encrypted_log.h)
 };
 

@@ -40,6 +40,12 @@ absl::Status KeyNeeded(const std::string& dir) {
       dir));
 }
 
+absl::Status KeysGone(const std::string& dir) {
+  return absl::DataLossError(absl::StrFormat(
+      "the data folder %s is encrypted, but its file %s is gone; put back the one of a checkpoint or of a backup", dir,
+      kKeyFileName));
+}
+
 absl::Status NotEncrypted(const std::string& dir) {
   return absl::FailedPreconditionError(absl::StrFormat(
       "the data folder %s is not encrypted, and a key is configured: take the key out of the settings, or encrypt the "
@@ -62,7 +68,8 @@ absl::Status DataKeys::Take(const SecretKey& master, KeyFile file) {
   for (const WrappedKey& wrapped : file.keys) {
     absl::StatusOr<SecretKey> key = Unwrap(master, file, wrapped);
     if (!key.ok()) {
-      return absl::Status(key.status().code(), absl::StrFormat("%s/%s: %s", dir_, kKeyFileName, key.status().message()));
+      return absl::Status(key.status().code(),
+                          absl::StrFormat("%s/%s: %s", dir_, kKeyFileName, key.status().message()));
     }
     keys.emplace(wrapped.number, *std::move(key));
   }
@@ -119,8 +126,8 @@ absl::Status DataKeys::Derive(uint32_t number, std::string_view purpose, std::st
   MutexLock lock(mutex_);
   const auto key = keys_.find(number);
   if (key == keys_.end()) {
-    return absl::DataLossError(absl::StrFormat("it is encrypted with data key %d, which %s/%s does not have", number,
-                                               dir_, kKeyFileName));
+    return absl::DataLossError(
+        absl::StrFormat("it is encrypted with data key %d, which %s/%s does not have", number, dir_, kKeyFileName));
   }
   unsigned int size = 0;
   if (HMAC(EVP_sha256(), key->second.bytes().data(), kKeyBytes, reinterpret_cast<const unsigned char*>(text.data()),
@@ -132,30 +139,26 @@ absl::Status DataKeys::Derive(uint32_t number, std::string_view purpose, std::st
 }
 
 absl::Status DataKeys::Rotate(const SecretKey& master, bool add_key) {
-  KeyFile next;
-  {
-    MutexLock lock(mutex_);
-    next.master_id = master.Id();
-    next.current = file_.current;
-    std::map<uint32_t, SecretKey> added;
-    if (add_key) {
-      absl::StatusOr<SecretKey> key = SecretKey::Random();
-      if (!key.ok()) return key.status();
-      next.current = keys_.rbegin()->first + 1;
-      added.emplace(next.current, *std::move(key));
-    }
-    for (const auto* keys : {&keys_, &added}) {
-      for (const auto& [number, key] : *keys) {
-        if (absl::Status status = Wrap(master, number, key, next); !status.ok()) return status;
-      }
-    }
-    // With the lock: of two rotations at a time one comes after the other, on the disk as here.
-    if (absl::Status status = WriteKeyFile(files_, dir_, next); !status.ok()) return status;
-    keys_.merge(added);
-    file_ = next;
+  // Held while the file is written: of two rotations at a time one comes after the other, on the disk as here.
+  MutexLock lock(mutex_);
+  KeyFile next{master.Id(), file_.current, {}};
+  std::map<uint32_t, SecretKey> added;
+  if (add_key) {
+    absl::StatusOr<SecretKey> key = SecretKey::Random();
+    if (!key.ok()) return key.status();
+    next.current = keys_.rbegin()->first + 1;
+    added.emplace(next.current, *std::move(key));
   }
+  for (const auto* keys : {&keys_, &added}) {
+    for (const auto& [number, key] : *keys) {
+      if (absl::Status status = Wrap(master, number, key, next); !status.ok()) return status;
+    }
+  }
+  if (absl::Status status = WriteKeyFile(files_, dir_, next); !status.ok()) return status;
+  keys_.merge(added);
   // Not before the key is durable: a file that needs a lost key is lost.
   current_ = next.current;
+  file_ = std::move(next);
   return absl::OkStatus();
 }
 
@@ -184,21 +187,15 @@ absl::StatusOr<std::shared_ptr<DataKeys>> ReadDataKeys(const std::string& dir, c
   const bool encrypted = HasKeyFile(dir);
   if (source.empty()) {
     if (encrypted) return KeyNeeded(dir);
-    if (IsEncryptedFormat(dir)) {
-      return absl::DataLossError(absl::StrFormat(
-          "the data folder %s is encrypted, but its file %s is gone; put back the one of a checkpoint or of a backup",
-          dir, kKeyFileName));
-    }
+    if (IsEncryptedFormat(dir)) return KeysGone(dir);
     return std::shared_ptr<DataKeys>();
   }
-  const absl::StatusOr<SecretKey> master = ReadMasterKey(source);
-  if (!master.ok()) return master.status();
-  if (encrypted) return DataKeys::Load(dir, *master);
-  if (IsEncryptedFormat(dir)) {
-    return absl::DataLossError(absl::StrFormat(
-        "the data folder %s is encrypted, but its file %s is gone; put back the one of a checkpoint or of a backup",
-        dir, kKeyFileName));
+  if (encrypted) {
+    const absl::StatusOr<SecretKey> master = ReadMasterKey(source);
+    if (!master.ok()) return master.status();
+    return DataKeys::Load(dir, *master);
   }
+  if (IsEncryptedFormat(dir)) return KeysGone(dir);
   return HasData(dir) ? absl::StatusOr<std::shared_ptr<DataKeys>>(NotEncrypted(dir)) : std::shared_ptr<DataKeys>();
 }
 

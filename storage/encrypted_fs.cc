@@ -44,7 +44,8 @@ IOStatus CopyOver(rocksdb::FileSystem& from_files, rocksdb::FileSystem& to_files
   std::unique_ptr<rocksdb::FSSequentialFile> from;
   std::unique_ptr<rocksdb::FSWritableFile> to;
   // A name that RocksDB removes when it finds it left behind.
-  const std::string draft = path.substr(0, path.rfind('/')) + (path.ends_with(".sst") ? "/000000.sst" : "/000000.dbtmp");
+  const std::string draft =
+      path.substr(0, path.rfind('/')) + (path.ends_with(".sst") ? "/000000.sst" : "/000000.dbtmp");
   if (IOStatus s = from_files.NewSequentialFile(path, FileOptions(), &from, nullptr); !s.ok()) return s;
   if (IOStatus s = to_files.NewWritableFile(draft, FileOptions(), &to, nullptr); !s.ok()) return s;
   std::vector<char> buffer(kMaxPieceBytes);
@@ -176,7 +177,8 @@ std::shared_ptr<rocksdb::FileSystem> EncryptedBy(std::shared_ptr<const DataKeys>
 absl::StatusOr<std::set<uint32_t>> KeysInUse(rocksdb::FileSystem& base, const std::string& dir) {
   std::set<uint32_t> used;
   std::vector<std::string> names;
-  if (IOStatus s = base.GetChildren(dir, IOOptions(), &names, nullptr); !s.ok()) return FromRocksDb(s, "listing " + dir);
+  if (IOStatus s = base.GetChildren(dir, IOOptions(), &names, nullptr); !s.ok())
+    return FromRocksDb(s, "listing " + dir);
   for (const std::string& name : names) {
     const std::string path = dir + "/" + name;
     bool is_folder = false;

@@ -54,9 +54,8 @@ class EncryptedLog final : public ChangeLog {
 
   absl::StatusOr<uint64_t> Append(std::string_view payload) override {
     if (payload.size() + kPrefixBytes + kTagBytes > kMaxPayload) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("a change log record of %d bytes; at most %d are possible", payload.size(),
-                          kMaxPayload - kPrefixBytes - kTagBytes));
+      return absl::InvalidArgumentError(absl::StrFormat("a change log record of %d bytes; at most %d are possible",
+                                                        payload.size(), kMaxPayload - kPrefixBytes - kTagBytes));
     }
     if (!aes_ || key_ != keys_->current()) {
       if (absl::Status status = Begin(); !status.ok()) return status;

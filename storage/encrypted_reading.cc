@@ -20,7 +20,8 @@ namespace {
 constexpr size_t kIdleContexts = 4;
 
 IOStatus WasChanged(const std::string& path, uint64_t piece) {
-  return IOStatus::Corruption(absl::StrFormat("%s: piece %d of the encrypted file is damaged or was changed", path, piece));
+  return IOStatus::Corruption(
+      absl::StrFormat("%s: piece %d of the encrypted file is damaged or was changed", path, piece));
 }
 
 // Reads `count` bytes, fewer only at the end of the file.
@@ -180,7 +181,8 @@ IOStatus DecryptingRandomFile::Read(uint64_t offset, size_t count, const IOOptio
   const uint64_t blocks = (offset + count - 1) / kBlockBytes - first + 1;
   // Kept by the thread: reads of a few kilobytes come by the million.
   thread_local std::string sealed;
-  if (IOStatus s = ReadFully(*base_, SealedOffset(offset), blocks * kSealedBlockBytes, options, sealed, debug); !s.ok()) {
+  if (IOStatus s = ReadFully(*base_, SealedOffset(offset), blocks * kSealedBlockBytes, options, sealed, debug);
+      !s.ok()) {
     return s;
   }
   absl::StatusOr<AesGcm> aes = TakeContext();

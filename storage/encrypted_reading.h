@@ -24,7 +24,9 @@ class DecryptingSequentialFile final : public rocksdb::FSSequentialFile {
   rocksdb::IOStatus Read(size_t count, const rocksdb::IOOptions& options, rocksdb::Slice* result, char* scratch,
                          rocksdb::IODebugContext* debug) override;
   rocksdb::IOStatus Skip(uint64_t count) override;
-  rocksdb::IOStatus InvalidateCache(size_t /*offset*/, size_t /*length*/) override { return base_->InvalidateCache(0, 0); }
+  rocksdb::IOStatus InvalidateCache(size_t /*offset*/, size_t /*length*/) override {
+    return base_->InvalidateCache(0, 0);
+  }
 
  private:
   rocksdb::IOStatus Fill(size_t bytes, std::string& out) const;

@@ -30,7 +30,8 @@ IOStatus EncryptingFile::WriteHeader(const std::string& header) {
 IOStatus EncryptingFile::Append(const Slice& data, const IOOptions& options, IODebugContext* debug) {
   if (!failed_.ok()) return failed_;
   if (complete_ && !data.empty()) {
-    return Fail(IOStatus::NotSupported(absl::StrFormat("%s: an encrypted file is not appended to once it is synced", path_)));
+    return Fail(
+        IOStatus::NotSupported(absl::StrFormat("%s: an encrypted file is not appended to once it is synced", path_)));
   }
   waiting_.append(data.data(), data.size());
   bytes_ += data.size();

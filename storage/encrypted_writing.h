@@ -44,7 +44,9 @@ class EncryptingFile final : public rocksdb::FSWritableFileOwnerWrapper {
   uint64_t GetFileSize(const rocksdb::IOOptions& /*options*/, rocksdb::IODebugContext* /*debug*/) override {
     return bytes_;
   }
-  rocksdb::IOStatus InvalidateCache(size_t /*offset*/, size_t /*length*/) override { return target()->InvalidateCache(0, 0); }
+  rocksdb::IOStatus InvalidateCache(size_t /*offset*/, size_t /*length*/) override {
+    return target()->InvalidateCache(0, 0);
+  }
 
  private:
   rocksdb::IOStatus Seal(bool all, const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug);
@@ -54,10 +56,10 @@ class EncryptingFile final : public rocksdb::FSWritableFileOwnerWrapper {
   const std::string path_;
   const Layout layout_;
   AesGcm aes_;
-  uint64_t number_ = 0;   // of the next piece
-  uint64_t bytes_ = 0;    // appended
-  std::string waiting_;   // not sealed yet
-  std::string sealed_;    // on its way to the file
+  uint64_t number_ = 0;    // of the next piece
+  uint64_t bytes_ = 0;     // appended
+  std::string waiting_;    // not sealed yet
+  std::string sealed_;     // on its way to the file
   bool complete_ = false;  // has a block that is not full
   bool closed_ = false;
   rocksdb::IOStatus failed_;  // sticky

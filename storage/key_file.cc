@@ -27,9 +27,7 @@ std::string Head(const KeyFile& file) {
   return absl::StrFormat("%s%d\nmaster %s\ncurrent %d\n", kTitle, kKeyFileVersion, file.master_id, file.current);
 }
 
-std::string Covered(const KeyFile& file, uint32_t number) {
-  return absl::StrFormat("%skey %d", Head(file), number);
-}
+std::string Covered(const KeyFile& file, uint32_t number) { return absl::StrFormat("%skey %d", Head(file), number); }
 
 std::string Sha256Hex(std::string_view text) {
   std::array<uint8_t, SHA256_DIGEST_LENGTH> hash{};
@@ -71,7 +69,8 @@ std::optional<WrappedKey> ParseKeyLine(std::string_view line) {
   if (!number || !IsHex(parts[2], 2 * kNonceBytes) || !IsHex(parts[3], 2 * (kKeyBytes + kTagBytes))) {
     return std::nullopt;
   }
-  return WrappedKey{*number, absl::HexStringToBytes(std::string(parts[2])), absl::HexStringToBytes(std::string(parts[3]))};
+  return WrappedKey{*number, absl::HexStringToBytes(std::string(parts[2])),
+                    absl::HexStringToBytes(std::string(parts[3]))};
 }
 
 std::optional<KeyFile> ParseLines(const std::vector<std::string_view>& lines) {
@@ -113,8 +112,8 @@ absl::StatusOr<KeyFile> ParseKeyFile(std::string_view text, const std::string& w
   const absl::Status damaged =
       absl::DataLossError(absl::StrFormat("%s is damaged; put back the one of a checkpoint or of a backup", where));
   const size_t last = text.rfind("sha256 ");
-  if (last == std::string_view::npos || text != absl::StrFormat("%ssha256 %s\n", text.substr(0, last),
-                                                               Sha256Hex(text.substr(0, last)))) {
+  if (last == std::string_view::npos ||
+      text != absl::StrFormat("%ssha256 %s\n", text.substr(0, last), Sha256Hex(text.substr(0, last)))) {
     return damaged;
   }
   std::vector<std::string_view> lines = Split(text.substr(0, last), '\n');

@@ -40,7 +40,7 @@ struct RocksDbOptions {
   Table expiring_table = Table::kHistoryIndex;
   std::function<bool(std::string_view key)> expired;
   std::shared_ptr<const DataKeys> keys;  // all files are encrypted with them (encrypted_fs.h); null: they are not
-  rocksdb::Env* env = nullptr;  // for tests; null is the operating system. Must outlive the store.
+  rocksdb::Env* env = nullptr;           // for tests; null is the operating system. Must outlive the store.
 };
 
 // Opens the store, made when absent. FAILED_PRECONDITION when another process has it open or a newer program wrote it,

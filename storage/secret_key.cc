@@ -118,10 +118,9 @@ absl::StatusOr<SecretKey> ReadFromCommand(const std::string& command) {
   const int ended = ::pclose(pipe);
   if (!status.ok()) return status;
   if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("the command that is to print the encryption key failed (%s %d)",
-                        WIFEXITED(ended) ? "exit status" : "signal",
-                        WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended)));
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "the command that is to print the encryption key failed (%s %d)", WIFEXITED(ended) ? "exit status" : "signal",
+        WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended)));
   }
   return ParseKey(text.view(), /*may_be_raw=*/true, name);
 }
@@ -175,8 +174,7 @@ std::string SecretKey::Id() const {
 absl::StatusOr<SecretKey> ReadMasterKey(const KeySource& source) {
   const int named = !source.file.empty() + !source.environment.empty() + !source.command.empty();
   if (named != 1) {
-    return absl::InvalidArgumentError(
-        "the encryption key comes from exactly one of a file, a variable and a command");
+    return absl::InvalidArgumentError("the encryption key comes from exactly one of a file, a variable and a command");
   }
   if (!source.file.empty()) return ReadFromFile(source.file);
   if (!source.environment.empty()) return ReadFromEnvironment(source.environment);

@@ -116,7 +116,7 @@ struct KeyRotation {
 // By their ids; never the keys.
 struct KeyReport {
   std::string master_key;
-  uint32_t data_key = 0;  // of new files
+  uint32_t data_key = 0;            // of new files
   std::vector<uint32_t> data_keys;  // that are kept
 };
 

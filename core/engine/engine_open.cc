@@ -70,8 +70,7 @@ EngineImpl::~EngineImpl() {
 }
 
 absl::Status EngineImpl::OpenTables() {
-  absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys =
-      storage::OpenDataKeys(lock_.dir(), options_.encryption_key);
+  absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys = storage::OpenDataKeys(lock_.dir(), options_.encryption_key);
   if (!keys.ok()) return keys.status();
   keys_ = *std::move(keys);
   storage::RocksDbOptions rocks = StoreOptions(options_, lock_.db_dir());

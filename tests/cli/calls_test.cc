@@ -509,10 +509,11 @@ TEST(ArgumentsTest, MistakesAreUsageErrorsInOneLine) {
 
 TEST(ArgumentsTest, EveryCommandHasHelpWithAnExample) {
   const std::string help = RunHere({"--help"}).out;
-  for (const char* name : {"status", "apply",      "import",     "root",    "account",   "storage",      "code",
-                           "proof",  "multiproof", "verify",     "block",   "blocks",    "rollback",     "compute-root",
-                           "flush",  "checkpoint", "prune",      "check",   "log-level", "config",       "accounts",
-                           "slots",  "health",     "completion", "version", "metrics",   "reload-config", "rotate-key"}) {
+  for (const char* name :
+       {"status", "apply",      "import",     "root",    "account",   "storage",       "code",
+        "proof",  "multiproof", "verify",     "block",   "blocks",    "rollback",      "compute-root",
+        "flush",  "checkpoint", "prune",      "check",   "log-level", "config",        "accounts",
+        "slots",  "health",     "completion", "version", "metrics",   "reload-config", "rotate-key"}) {
     EXPECT_THAT(help, HasSubstr("\n  " + std::string(name) + " "));
     const Ran ran = RunHere({name, "--help"});
     EXPECT_EQ(ran.code, 0) << name;

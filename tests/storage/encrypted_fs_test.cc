@@ -78,8 +78,7 @@ TEST(AesGcmTest, GivesThePublishedAnswers) {
   ASSERT_TRUE(seal->Seal(Nonce{}, {}, std::string(16, '\0'), out.data()));
   EXPECT_EQ(Hex(out), "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
 
-  const std::string key =
-      absl::HexStringToBytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
+  const std::string key = absl::HexStringToBytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
   const std::string plain = absl::HexStringToBytes(
       "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657"
       "ba637b39");

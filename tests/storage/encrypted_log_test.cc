@@ -66,7 +66,8 @@ TEST_F(EncryptedLogTest, ForeignRecordsAreRefused) {
     plain.files = &files_;
     auto log = ChangeLog::Open(plain, 0, [](uint64_t, std::string_view) { return absl::OkStatus(); });
     ASSERT_TRUE(log.ok()) << log.status();
-    ASSERT_TRUE((*log)->Append("in the clear, and long enough to be a record that is encrypted, as to its length").ok());
+    ASSERT_TRUE(
+        (*log)->Append("in the clear, and long enough to be a record that is encrypted, as to its length").ok());
   }
   EXPECT_EQ(Open().status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(CheckChangeLog("log", &files_, keys_).status().code(), absl::StatusCode::kDataLoss);
@@ -108,7 +109,9 @@ TEST_F(EncryptedLogTest, NoNonceIsUsedTwiceAfterAFailure) {
   auto log = Open();
   ASSERT_TRUE(log.ok());
   const std::string large(100'000, 'a');
-  const auto record_at_start = [&] { return files_.Content(SegmentPath(1)).substr(kSegmentHeaderBytes + kRecordHeaderBytes, 48); };
+  const auto record_at_start = [&] {
+    return files_.Content(SegmentPath(1)).substr(kSegmentHeaderBytes + kRecordHeaderBytes, 48);
+  };
   files_.Arm(1, Fault::kNoSpace);
   EXPECT_EQ((*log)->Append(large).status().code(), absl::StatusCode::kResourceExhausted);
   const std::string refused = record_at_start();
