@@ -82,7 +82,6 @@ IOStatus EncryptedFileSystem::NewRandomAccessFile(const std::string& path, const
   if (IOStatus s = base->Read(0, header.size(), IOOptions(), &got, header.data(), debug); !s.ok()) return s;
   absl::StatusOr<FileCipher> cipher = FileCipher::Read(keys_, got.ToStringView());
   if (!cipher.ok()) return ToIOStatus(cipher.status(), path);
-  if (cipher->layout() != Layout::kBlocks) return NotOurs("it is read from the beginning only", path);
   *file = std::make_unique<DecryptingRandomFile>(std::move(base), path, *std::move(cipher));
   return IOStatus::OK();
 }

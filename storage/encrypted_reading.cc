@@ -86,19 +86,15 @@ IOStatus DecryptingSequentialFile::ReadHeader() {
 IOStatus DecryptingSequentialFile::NextOfStream() {
   std::string length_bytes;
   if (IOStatus s = Fill(kLengthBytes, length_bytes); !s.ok()) return s;
-  uint32_t length = 0;
-  if (length_bytes.size() == kLengthBytes) std::memcpy(&length, length_bytes.data(), kLengthBytes);
-  if (length == 0) {
-    ended_ = true;
-    return IOStatus::OK();
+  const std::optional<uint32_t> length =
+      length_bytes.size() == kLengthBytes ? PieceLength(length_bytes) : std::optional<uint32_t>(0);
+  if (!length) return Changed();
+  if (*length > 0) {
+    if (IOStatus s = Fill(*length + kTagBytes, sealed_); !s.ok()) return s;
   }
-  if (length > kMaxPieceBytes) return Changed();
-  if (IOStatus s = Fill(length + kTagBytes, sealed_); !s.ok()) return s;
-  if (sealed_.size() < length + kTagBytes) {
-    ended_ = true;
-    return IOStatus::OK();
-  }
-  piece_.resize(length);
+  ended_ = *length == 0 || sealed_.size() < *length + kTagBytes;
+  if (ended_) return IOStatus::OK();
+  piece_.resize(*length);
   return aes_->Open(CountingNonce(number_++), length_bytes, sealed_, piece_.data()) ? IOStatus::OK() : Changed();
 }
 
@@ -176,6 +172,10 @@ void DecryptingRandomFile::GiveBack(AesGcm context) const {
 IOStatus DecryptingRandomFile::Read(uint64_t offset, size_t count, const IOOptions& options, Slice* result,
                                     char* scratch, IODebugContext* debug) const {
   *result = Slice(scratch, 0);
+  // RocksDB opens CURRENT this way when it starts, to see whether it could, and reads nothing.
+  if (cipher_.layout() != Layout::kBlocks) {
+    return IOStatus::NotSupported(absl::StrFormat("%s: it is read from the beginning only", path_));
+  }
   if (count == 0) return IOStatus::OK();
   const uint64_t first = offset / kBlockBytes;
   const uint64_t blocks = (offset + count - 1) / kBlockBytes - first + 1;

@@ -86,11 +86,21 @@ absl::StatusOr<FileCipher> FileCipher::Read(std::shared_ptr<const DataKeys> keys
   return cipher;
 }
 
+std::optional<uint32_t> PieceLength(std::string_view bytes) {
+  const auto length = Take<uint32_t>(bytes, 0);
+  const auto complement = Take<uint32_t>(bytes, sizeof(length));
+  if (length == 0 && complement == 0) return 0;
+  if (complement != ~length || length == 0 || length > kMaxPieceBytes) return std::nullopt;
+  return length;
+}
+
 bool SealPiece(AesGcm& aes, uint64_t number, std::string_view plain, std::string& out) {
   const auto length = static_cast<uint32_t>(plain.size());
   const size_t at = out.size();
   out.resize(at + kLengthBytes + plain.size() + kTagBytes);
-  std::memcpy(&out[at], &length, kLengthBytes);
+  const uint32_t complement = ~length;
+  std::memcpy(&out[at], &length, sizeof(length));
+  std::memcpy(&out[at + sizeof(length)], &complement, sizeof(complement));
   return aes.Seal(CountingNonce(number), std::string_view(&out[at], kLengthBytes), plain, &out[at + kLengthBytes]);
 }
 

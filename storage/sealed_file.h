@@ -4,9 +4,10 @@
 //   header  magic u64 | layout u8 | 0 0 0 | data key u32 | salt, 32 bytes | GCM tag of all before
 //   layout 1, blocks: pieces of kBlockBytes, each with a tag of 16 bytes behind; the last one may be shorter. Any byte
 //                     is found by its offset. For table files, which are written once.
-//   layout 2, stream: pieces of u32 length, that many bytes, a tag that covers both. They can be appended at any
-//                     length, and what is there is never written again. For files that grow and are read from the
-//                     beginning: MANIFEST, CURRENT, OPTIONS.
+//   layout 2, stream: pieces of u32 length, u32 its complement, that many bytes, a tag that covers all. They can be
+//                     appended at any length, and what is there is never written again. The complement tells a damaged
+//                     length from a file that a crash has cut off, which ends there. For files that grow and are read
+//                     from the beginning: MANIFEST, CURRENT, OPTIONS.
 // A piece is sealed with AES-256-GCM. Its nonce is its number in the file, and the key is of this file alone (derived
 // from a data key and the salt). Files are only ever appended to by the process that made them, so that no nonce comes
 // twice, whatever crashes.
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,7 +32,7 @@ enum class Layout : uint8_t { kBlocks = 1, kStream = 2 };
 inline constexpr size_t kSealedHeaderBytes = 64;
 inline constexpr size_t kBlockBytes = 4096;
 inline constexpr size_t kSealedBlockBytes = kBlockBytes + kTagBytes;
-inline constexpr size_t kLengthBytes = 4;
+inline constexpr size_t kLengthBytes = 8;
 inline constexpr size_t kMaxPieceBytes = 64u << 10;
 
 // How many bytes a file of `file_bytes` in blocks holds.
@@ -76,5 +78,8 @@ absl::StatusOr<uint32_t> KeyOfHeader(std::string_view header);
 
 // Appends the sealed form of the stream's piece `number` to `out`. `plain` has 1 to kMaxPieceBytes bytes.
 bool SealPiece(AesGcm& aes, uint64_t number, std::string_view plain, std::string& out);
+// The length in the first kLengthBytes of a piece; 0 when they are zeros, as behind the end of what was written.
+// nullopt when they are damaged.
+std::optional<uint32_t> PieceLength(std::string_view bytes);
 
 }  // namespace mptd::storage

@@ -58,9 +58,9 @@ class KeyBuffer {
 
 // Where the master key is: at most one of them is set, and none for data that is not encrypted.
 struct KeySource {
-  std::string file;         // its path: 32 bytes, or 64 hexadecimal digits; nobody but the owner may have access
-  std::string environment;  // the name of a variable: 64 hexadecimal digits
-  std::string command;      // for /bin/sh, which answers on standard output as a file would
+  std::string file = {};         // its path: 32 bytes, or 64 hexadecimal digits; nobody but the owner may have access
+  std::string environment = {};  // the name of a variable: 64 hexadecimal digits
+  std::string command = {};      // for /bin/sh, which answers on standard output as a file would
 
   bool empty() const { return file.empty() && environment.empty() && command.empty(); }
 };

@@ -13,7 +13,7 @@ import sys
 
 # Of Debian's, or built here. What is not among them is perhaps a slip.
 PROGRAMS = set('''
-    apt cat cd cmake coredumpctl cp cpack ctest curl df docker du free geth git grep grpcurl gzip install journalctl kill ls mptd-bench mv
+    apt cat cd chmod cmake coredumpctl cp cpack ctest curl df docker du free geth git grep grpcurl gzip install journalctl kill ls mptd-bench mv openssl
     pidof pgrep promtool prometheus python3 rm sed sort ss sudo systemctl systemd-analyze tail time timeout top wc zcat
 '''.split())
 HTTP_PATHS = {'/metrics', '/livez', '/readyz'}

@@ -66,7 +66,9 @@ TEST_F(EncryptedEngineTest, IsLikeThePlainOneThroughItsLife) {
   TwinChain chain(Options());
   for (int i = 0; i < Scaled(120); ++i) {
     chain.Apply(maker.Make(chain.entries().empty() ? std::nullopt : std::optional(chain.head().info)));
-    if (i % 17 == 5) ASSERT_TRUE(chain.engine().Flush().ok());
+    if (i % 17 == 5) {
+      ASSERT_TRUE(chain.engine().Flush().ok());
+    }
     if (i % 23 == 7) ASSERT_TRUE(chain.engine().RotateKeys({.new_data_key = true}).ok());
     if (i % 29 == 11) chain.Reopen();
     if (i % 31 == 13) chain.Rollback(chain.head().info.number - 2);
@@ -100,7 +102,7 @@ TEST_F(EncryptedEngineTest, OldDataKeysGoWhenNothingNeedsThem) {
   chain.Apply({SetCode(1, kMarker), SetBalance(2, 5)});
   absl::StatusOr<KeyReport> report = chain.engine().RotateKeys({.new_data_key = true});
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(report->data_keys, ElementsAre(1, 2));
+  EXPECT_THAT(report->data_keys, ElementsAre(1u, 2u));
   chain.Apply({SetBalance(3, 6)});
   chain.Reopen();
   report = chain.engine().RotateKeys({.new_data_key = true, .rewrite_tables = true});
@@ -110,7 +112,7 @@ TEST_F(EncryptedEngineTest, OldDataKeysGoWhenNothingNeedsThem) {
   chain.Reopen();
   report = chain.engine().RotateKeys({});
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(report->data_keys, ElementsAre(3)) << "all else has been written anew";
+  EXPECT_THAT(report->data_keys, ElementsAre(3u)) << "all else has been written anew";
   chain.ExpectHead();
 }
 
@@ -187,7 +189,9 @@ TEST_F(EncryptedEngineTest, AnImportedStateIsEncrypted) {
     account.nonce = 1;
     account.code_hash = Keccak256(kMarker);
     ASSERT_TRUE((*import)->AddAccount(account, kMarker).ok());
-    ASSERT_TRUE((*import)->Finish({.number = 7}).ok());
+    ImportedBlock block;
+    block.number = 7;
+    ASSERT_TRUE((*import)->Finish(block).ok());
   }
   EXPECT_THAT(FilesWith("/data", kMarker), IsEmpty());
   auto engine = StateEngine::Open(Options());

@@ -220,7 +220,9 @@ TEST(KeyFileTest, EveryCrashLeavesAUsableFile) {
       auto old_master = DataKeys::Load("data", MasterOf(1), &files);
       auto new_master = DataKeys::Load("data", MasterOf(2), &files);
       ASSERT_NE(old_master.ok(), new_master.ok()) << "crash at " << at;
-      if (finished) ASSERT_TRUE(new_master.ok()) << "what was reported done is there";
+      if (finished) {
+        ASSERT_TRUE(new_master.ok()) << "what was reported done is there";
+      }
       const DataKeys& left = new_master.ok() ? **new_master : **old_master;
       EXPECT_EQ(left.current(), new_master.ok() ? 2u : 1u);
       EXPECT_EQ(Derived(left, 1), first) << "crash at " << at;
