@@ -9,6 +9,7 @@
 #include "core/engine/undo_record.h"
 #include "core/errors.h"
 #include "core/hex.h"
+#include "storage/data_keys.h"
 #include "storage/posix_error.h"
 
 namespace mptd {

@@ -69,7 +69,9 @@ TEST_F(EncryptedEngineTest, IsLikeThePlainOneThroughItsLife) {
     if (i % 17 == 5) {
       ASSERT_TRUE(chain.engine().Flush().ok());
     }
-    if (i % 23 == 7) ASSERT_TRUE(chain.engine().RotateKeys({.new_data_key = true}).ok());
+    if (i % 23 == 7) {
+      ASSERT_TRUE(chain.engine().RotateKeys({.new_data_key = true}).ok());
+    }
     if (i % 29 == 11) chain.Reopen();
     if (i % 31 == 13) chain.Rollback(chain.head().info.number - 2);
     if (HasFatalFailure()) return;
