@@ -81,8 +81,7 @@ absl::StatusOr<SecretKey> ParseKey(std::string_view text, bool may_be_raw, const
 absl::StatusOr<SecretKey> ReadFromFile(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("opening the encryption key file %s: %s", path, std::strerror(errno)));
+    return absl::FailedPreconditionError(PosixError("opening the encryption key file", path, errno).message());
   }
   struct stat found {};
   Text text;
@@ -101,7 +100,8 @@ absl::StatusOr<SecretKey> ReadFromFile(const std::string& path) {
 }
 
 absl::StatusOr<SecretKey> ReadFromEnvironment(const std::string& name) {
-  const char* value = std::getenv(name.c_str());
+  // Nothing in this program changes its variables.
+  const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe)
   if (value == nullptr) {
     return absl::FailedPreconditionError(
         absl::StrFormat("the variable %s, which is to hold the encryption key, is not set", name));
