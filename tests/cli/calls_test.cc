@@ -392,7 +392,7 @@ TEST_F(CallsTest, AdminCommands) {
   EXPECT_EQ(Out({"rotate-key"}),
             "master key 0123456789abcdef wraps 1 data key; new files are encrypted with number 1\n");
   EXPECT_EQ(Json({"rotate-key", "--data-key"})["data_keys"], json({1, 2}));
-  EXPECT_EQ(Run({"rotate-key", "--rewrite"}).code, 1);
+  EXPECT_EQ(Run({"rotate-key", "--rewrite"}).code, 3);
   EXPECT_EQ(Out({"log-level", "debug", "--module", "storage"}), "the log level of storage is now debug, it was info\n");
   EXPECT_EQ(daemon_.admin.asked, "level: \"debug\" module: \"storage\"");
   EXPECT_EQ(Run({"log-level", "loud"}).code, 2);

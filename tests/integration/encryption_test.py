@@ -216,7 +216,7 @@ class EncryptionTest(unittest.TestCase):
         self.assertEqual(files_with(checkpoint, MARKER), [])
         self.data += '-restored'
         done = self.restore(checkpoint)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertIn('no key is configured', done.stderr)
         self.assertFalse(os.path.exists(self.data))
         done = self.restore(checkpoint, '--full', '--encryption-key-file', self.key)
