@@ -112,8 +112,8 @@ const Listed* Newest(const std::vector<Listed>& listed) {
 }
 
 bool LooksLikeRemains(const std::string& path) {
-  static constexpr std::string_view kKnown[] = {"db",         "db.tmp",          "FORMAT",
-                                                "FORMAT.tmp", "CHECKPOINT.json", "CHECKPOINT.json.tmp"};
+  static constexpr std::string_view kKnown[] = {
+      "db", "db.tmp", "FORMAT", "FORMAT.tmp", "CHECKPOINT.json", "CHECKPOINT.json.tmp", "KEYS", "KEYS.tmp"};
   std::error_code error;
   if (!fs::is_directory(fs::symlink_status(path, error))) return false;
   fs::directory_iterator it(path, error);

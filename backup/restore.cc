@@ -18,6 +18,7 @@
 #include "core/engine/engine.h"
 #include "core/hex.h"
 #include "core/proof_verifier.h"
+#include "storage/encrypt_folder.h"
 #include "storage/posix_error.h"
 
 namespace mptd::backup {
@@ -149,6 +150,7 @@ absl::Status CheckState(const RestoreOptions& options, const std::string& dir, c
   Tell(options, "opening the copy", -1);
   EngineOptions open;
   open.data_dir = dir;
+  open.encryption_key = options.encryption_key;
   open.archive = true;  // what is too old, the daemon's own settings say
   open.node_cache_bytes = uint64_t{64} << 20;
   open.row_cache_bytes = uint64_t{16} << 20;
@@ -197,6 +199,10 @@ absl::StatusOr<Restored> Restore(const RestoreOptions& options) {
   if (!path.ok()) return path.status();
   Draft draft(*std::move(path));
   if (absl::Status status = Place(options, checkpoint, draft.path(), out); !status.ok()) return status;
+  if (!options.encryption_key.empty()) {
+    Tell(options, "encrypting", -1);
+    if (absl::Status status = storage::EncryptFolder(draft.path(), options.encryption_key); !status.ok()) return status;
+  }
   if (absl::Status status = CheckState(options, draft.path(), out.manifest); !status.ok()) return status;
   ::unlink((draft.path() + "/LOCK").c_str());  // names this process
   Tell(options, "syncing", -1);

@@ -68,6 +68,9 @@ std::vector<std::string> DaemonFlags(const BenchOptions& options) {
   };
   std::vector<std::string> flags = {"--logging.level=warn", "--data-dir=" + engine.data_dir};
   if (!options.preset.empty()) flags.push_back("--preset=" + options.preset);
+  if (const std::string& key = engine.encryption_key.file; !key.empty()) {
+    flags.push_back("--security.encryption_key_file=" + key);
+  }
   for (const auto& [key, value] : settings) {
     if (options.preset.empty() || options.given.contains(key)) flags.push_back(absl::StrFormat("--%s=%s", key, value));
   }

@@ -75,6 +75,8 @@ DaemonKeys AddEngine(CLI::App& app, EngineOptions& engine) {
   keys.emplace_back(
       app.add_option("--worker-threads", engine.worker_threads, "Threads for one block; 0 for one a core"),
       "performance.worker_threads");
+  app.add_option("--encryption-key-file", engine.encryption_key.file,
+                 "Encrypt the data with the master key in this file");
   return keys;
 }
 

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "bench/run.h"
+#include "storage/data_keys.h"
 #include "storage/rocksdb_store.h"
 
 namespace mptd::bench {
@@ -58,6 +59,10 @@ absl::Status Run::Compact() {
     options.dir = options_.engine.data_dir + "/db";
     options.create_if_missing = false;
     options.compression = ToStorage(options_.engine.compression);
+    absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys =
+        storage::ReadDataKeys(options_.engine.data_dir, options_.engine.encryption_key);
+    if (!keys.ok()) return keys.status();
+    options.keys = *std::move(keys);
     absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> store = storage::OpenRocksDb(options);
     if (!store.ok()) return store.status();
     const Stopwatch watch;

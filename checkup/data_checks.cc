@@ -169,6 +169,11 @@ Finding CheckData(const DataReading& data, const std::optional<Hash>& genesis) {
     JudgeFormat(notes, data.format);
     return notes.Take();
   }
+  if (!data.keys.ok()) {
+    notes.Measured(Text(data.keys));
+    notes.Wrong(Outcome::kFailed, "give the master key that the data is encrypted with, see docs/ENCRYPTION.md");
+    return notes.Take();
+  }
   JudgeLog(notes, data.log);
   JudgeState(notes, data.state, genesis);
   return notes.Take();

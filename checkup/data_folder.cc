@@ -7,6 +7,7 @@
 
 #include "checkup/machine.h"
 #include "storage/data_dir.h"
+#include "storage/data_keys.h"
 
 namespace mptd::checkup {
 namespace {
@@ -36,7 +37,7 @@ FolderReading ReadFolder(const std::string& data_dir) {
   return out;
 }
 
-DataReading ReadData(const std::string& data_dir) {
+DataReading ReadData(const std::string& data_dir, const storage::KeySource& key) {
   DataReading out;
   const absl::StatusOr<storage::DataDirLock> lock = storage::ShareDataDir(data_dir);
   // Without LOCK it may be a checkpoint that no daemon has been started on yet.
@@ -46,8 +47,11 @@ DataReading ReadData(const std::string& data_dir) {
   }
   out.format = storage::CheckDataDir(data_dir);
   if (!out.format.ok()) return out;
-  out.log = storage::CheckChangeLog(data_dir + "/log");
-  out.state = ReadStoredState(data_dir);
+  const absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys = storage::ReadDataKeys(data_dir, key);
+  out.keys = keys.status();
+  if (!keys.ok()) return out;
+  out.log = storage::CheckChangeLog(data_dir + "/log", nullptr, *keys);
+  out.state = ReadStoredState(data_dir, *keys);
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include "checkup/folder_check.h"
 
-#include <filesystem>
-#include <system_error>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -9,6 +8,7 @@
 #include "core/engine/stored_state.h"
 #include "storage/change_log.h"
 #include "storage/data_dir.h"
+#include "storage/data_keys.h"
 #include "storage/log_file.h"
 #include "storage/rocksdb_check.h"
 
@@ -29,8 +29,8 @@ std::string AdviceFor(const FolderReport& report, const std::string& dir) {
          "(mptctl checkpoint restore), and apply the blocks after it again; keep this folder until that serves";
 }
 
-absl::Status CheckLog(const std::string& dir, FolderReport& report) {
-  const absl::StatusOr<storage::ChangeLogSummary> log = storage::CheckChangeLog(dir + "/log");
+absl::Status CheckLog(const std::string& dir, const std::shared_ptr<storage::DataKeys>& keys, FolderReport& report) {
+  const absl::StatusOr<storage::ChangeLogSummary> log = storage::CheckChangeLog(dir + "/log", nullptr, keys);
   if (log.ok()) {
     report.log_records = log->records;
   } else if (absl::IsDataLoss(log.status())) {
@@ -41,14 +41,22 @@ absl::Status CheckLog(const std::string& dir, FolderReport& report) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<FolderReport> CheckLocked(const std::string& dir) {
+absl::StatusOr<FolderReport> CheckLocked(const std::string& dir, const storage::KeySource& key) {
   FolderReport report;
   if (absl::Status format = storage::CheckDataDir(dir); absl::IsDataLoss(format)) {
     report.damage.push_back({dir + "/FORMAT", Text(format)});
   } else if (!format.ok()) {
     return format;
   }
-  absl::StatusOr<storage::TablesReport> tables = storage::CheckTables(dir + "/db");
+  const absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys = storage::ReadDataKeys(dir, key);
+  if (absl::IsDataLoss(keys.status())) {
+    // Nothing else can be read without them.
+    report.damage.push_back({absl::StrCat(dir, "/", storage::kKeyFileName), Text(keys.status())});
+    report.advice = AdviceFor(report, dir);
+    return report;
+  }
+  if (!keys.ok()) return keys.status();
+  absl::StatusOr<storage::TablesReport> tables = storage::CheckTables(dir + "/db", *keys);
   if (!tables.ok() && !absl::IsNotFound(tables.status())) return tables.status();
   if (tables.ok()) {
     report.table_files = tables->files;
@@ -59,7 +67,7 @@ absl::StatusOr<FolderReport> CheckLocked(const std::string& dir) {
     }
   }
   if (report.damage.empty()) {
-    const absl::StatusOr<std::optional<StoredState>> state = ReadStoredState(dir);
+    const absl::StatusOr<std::optional<StoredState>> state = ReadStoredState(dir, *keys);
     if (absl::IsDataLoss(state.status())) {
       report.damage.push_back({dir + "/db", Text(state.status())});
     } else if (!state.ok()) {
@@ -69,7 +77,7 @@ absl::StatusOr<FolderReport> CheckLocked(const std::string& dir) {
     }
   }
   const size_t before = report.damage.size();
-  if (absl::Status status = CheckLog(dir, report); !status.ok()) return status;
+  if (absl::Status status = CheckLog(dir, *keys, report); !status.ok()) return status;
   report.only_log = before == 0 && report.damage.size() == 1 && report.block.has_value();
   report.advice = AdviceFor(report, dir);
   return report;
@@ -77,17 +85,17 @@ absl::StatusOr<FolderReport> CheckLocked(const std::string& dir) {
 
 }  // namespace
 
-absl::StatusOr<FolderReport> CheckFolder(const std::string& dir) {
+absl::StatusOr<FolderReport> CheckFolder(const std::string& dir, const storage::KeySource& key) {
   const absl::StatusOr<storage::DataDirLock> lock = storage::ShareDataDir(dir);
   // Without LOCK it may be a checkpoint.
   if (!lock.ok() && !absl::IsNotFound(lock.status())) return lock.status();
-  return CheckLocked(dir);
+  return CheckLocked(dir, key);
 }
 
-absl::StatusOr<std::string> SetLogAside(const std::string& dir) {
+absl::StatusOr<std::string> SetLogAside(const std::string& dir, const storage::KeySource& key) {
   const absl::StatusOr<storage::DataDirLock> lock = storage::LockDataDir(dir);
   if (!lock.ok()) return lock.status();
-  const absl::StatusOr<FolderReport> report = CheckLocked(dir);
+  const absl::StatusOr<FolderReport> report = CheckLocked(dir, key);
   if (!report.ok()) return report.status();
   if (!report->only_log) {
     return absl::FailedPreconditionError(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "storage/secret_key.h"
 
 namespace mptd::checkup {
 
@@ -27,12 +28,13 @@ struct FolderReport {
 };
 
 // Reads every file that the daemon's answers depend on and compares checksums; changes nothing. Whether the tables fit
-// together is another question, which the daemon's Verify answers. NOT_FOUND when `dir` is no data folder,
-// FAILED_PRECONDITION when a process has it or a newer program made it, else what kept it from being read.
-absl::StatusOr<FolderReport> CheckFolder(const std::string& dir);
+// together is another question, which the daemon's Verify answers. `key` is that of encrypted data, else empty.
+// NOT_FOUND when `dir` is no data folder, FAILED_PRECONDITION when a process has it, a newer program made it, or the key
+// is not the right one, else what kept it from being read.
+absl::StatusOr<FolderReport> CheckFolder(const std::string& dir, const storage::KeySource& key);
 
 // For a folder whose damage is in the change log alone: moves the log aside, so that a daemon starts at the block that
 // the tables are at. Returns where it is now. FAILED_PRECONDITION for any other folder, and changes nothing then.
-absl::StatusOr<std::string> SetLogAside(const std::string& dir);
+absl::StatusOr<std::string> SetLogAside(const std::string& dir, const storage::KeySource& key);
 
 }  // namespace mptd::checkup

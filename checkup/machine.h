@@ -11,7 +11,7 @@ Readings ReadMachine(const config::Settings& settings);
 
 // Its parts that depend on more than the machine.
 FolderReading ReadFolder(const std::string& data_dir);
-DataReading ReadData(const std::string& data_dir);
+DataReading ReadData(const std::string& data_dir, const storage::KeySource& key);
 // Whether a daemon could listen on server.listen's or server.http_listen's form of an address.
 absl::Status CanListen(const std::string& address);
 

@@ -83,6 +83,7 @@ struct FolderReading {
 struct DataReading {
   absl::Status lock = {};    // FAILED_PRECONDITION when another process has it; the rest has not been read then
   absl::Status format = {};  // NOT_FOUND when there is no data
+  absl::Status keys = {};    // why the data cannot be decrypted; the rest has not been read then
   absl::StatusOr<storage::ChangeLogSummary> log = storage::ChangeLogSummary();
   absl::StatusOr<std::optional<StoredState>> state = std::optional<StoredState>();
 };

@@ -1,11 +1,13 @@
 // What the declarations of subcommands share (app_commands.cc, app_checkpoint.cc). Used by one thread.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "cli/app_commands.h"
+#include "cli/commands.h"
 
 namespace mptd::cli {
 
@@ -27,6 +29,18 @@ inline CLI::App* Add(CommandLine& line, const std::string& name, const std::stri
 template <typename T>
 CLI::Option* Positional(CLI::App* command, const std::string& name, T& target, const std::string& help) {
   return command->add_option(name, target, help)->type_name("");
+}
+
+// Three options, of which one at most may be used; `help` says what the key is needed for.
+inline std::array<CLI::Option*, 3> AddMasterKeyOptions(CLI::App* command, MasterKeyArgs& key, const std::string& help) {
+  CLI::Option* file = command->add_option("--encryption-key-file", key.file, help)->type_name("FILE");
+  CLI::Option* variable =
+      command->add_option("--encryption-key-env", key.environment, "Or the name of the variable with it");
+  CLI::Option* program = command->add_option("--encryption-key-command", key.command, "Or the command that prints it");
+  file->excludes(variable)->excludes(program);
+  variable->type_name("NAME")->excludes(program);
+  program->type_name("COMMAND");
+  return {file, variable, program};
 }
 
 template <typename Args>

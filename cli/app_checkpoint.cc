@@ -53,10 +53,13 @@ void AddCheckpointCommands(CommandLine& line) {
   command = AddTo(*checkpoint, "restore",
                   "Check a checkpoint and make a data folder of it, on this machine; nothing is overwritten",
                   "checkpoint restore /var/backups/mptd-2026-01-01 /var/lib/mptd/data\n"
-                  "checkpoint restore /var/backups/mptd-2026-01-01 /var/lib/mptd/data --full");
+                  "checkpoint restore /var/backups/mptd-2026-01-01 /var/lib/mptd/data --full\n"
+                  "checkpoint restore /var/backups/mptd-2026-01-01 /var/lib/mptd/data "
+                  "--encryption-key-file /etc/mptd/master.key");
   Positional(command, "DIR", restore->checkpoint, "A checkpoint on this machine")->required();
   Positional(command, "DATA_DIR", restore->data_dir, "The data folder to make: not there yet, or empty")->required();
   command->add_flag("--full", restore->full, "Recompute every trie before the data folder is made");
+  AddMasterKeyOptions(command, restore->key, "The master key's file, when the data is encrypted or is to be");
   Runs(line, command, restore, RunCheckpointRestore);
 
   // `checkpoint DIR` is short for `checkpoint create DIR`.

@@ -233,15 +233,27 @@ void AddAdminCommands(CommandLine& line) {
   command->add_option("--keep", prune->keep, "How many of the newest blocks stay served")->required()->type_name("N");
   Runs(line, command, prune, RunPrune);
 
+  auto rotate = std::make_shared<RotateKeyArgs>();
+  command = Add(line, "rotate-key", "Wrap the data keys by the master key as it is now; blocks and reads go on",
+                "rotate-key\nrotate-key --data-key\nrotate-key --data-key --rewrite");
+  command->add_flag("--data-key", rotate->data_key, "Encrypt the files that are made from now on with a new data key");
+  command->add_flag("--rewrite", rotate->rewrite, "Compact all tables, so that the files that are there get it too");
+  Runs(line, command, rotate, RunRotateKey);
+
   auto check = std::make_shared<CheckArgs>();
   command =
       Add(line, "check",
           "Recompute every trie from the tables, or compare all checksums of a stopped daemon's data; exit code 1 "
           "when something differs",
-          "check\ncheck /var/lib/mptd/data\ncheck /var/lib/mptd/data --repair");
+          "check\ncheck /var/lib/mptd/data\ncheck /var/lib/mptd/data --repair\n"
+          "check /var/lib/mptd/data --encryption-key-file /etc/mptd/master.key");
   CLI::Option* folder = Positional(command, "DIR", check->directory, "A data folder or checkpoint on this machine");
   command->add_flag("--repair", check->repair, "Move a damaged change log aside where the tables are whole")
       ->needs(folder);
+  for (CLI::Option* option :
+       AddMasterKeyOptions(command, check->key, "The master key's file, when the data is encrypted")) {
+    option->needs(folder);
+  }
   Runs(line, command, check, RunCheck);
 
   auto level = std::make_shared<LogLevelArgs>();

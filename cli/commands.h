@@ -84,6 +84,16 @@ ExitCode RunImport(Session& session, const ApplyArgs& args);
 struct PruneArgs {
   uint64_t keep = 0;
 };
+// Where the master key of encrypted data is: at most one of them is not empty.
+struct MasterKeyArgs {
+  std::string file;
+  std::string environment;
+  std::string command;
+};
+struct RotateKeyArgs {
+  bool data_key = false;
+  bool rewrite = false;
+};
 struct LogLevelArgs {
   std::string level;
   std::string module;
@@ -94,9 +104,11 @@ struct HealthArgs {
 ExitCode RunStatus(Session& session);
 ExitCode RunFlush(Session& session);
 ExitCode RunPrune(Session& session, const PruneArgs& args);
+ExitCode RunRotateKey(Session& session, const RotateKeyArgs& args);
 struct CheckArgs {
   std::string directory;  // empty: the daemon's data, by the daemon
   bool repair = false;
+  MasterKeyArgs key;  // of the data in `directory`
 };
 ExitCode RunCheck(Session& session, const CheckArgs& args);
 ExitCode RunCheckFolder(Session& session, const CheckArgs& args);  // commands_check.cc
@@ -114,13 +126,14 @@ struct DoctorArgs {
 };
 ExitCode RunDoctor(Session& session, const DoctorArgs& args);
 
-// commands_checkpoint.cc: made by the daemon; all else works on folders of this machine, without one.
+// commands_audit.cc: files of this machine.
 struct AuditVerifyArgs {
   std::vector<std::string> files;
   std::string expect_last;
 };
 ExitCode RunAuditVerify(Session& session, const AuditVerifyArgs& args);
 
+// commands_checkpoint.cc: made by the daemon; all else works on folders of this machine, without one.
 struct CheckpointArgs {
   std::string directory;
   bool verify = false;
@@ -132,6 +145,7 @@ struct CheckpointRestoreArgs {
   std::string checkpoint;
   std::string data_dir;
   bool full = false;
+  MasterKeyArgs key;  // when the data is or becomes encrypted
 };
 ExitCode RunCheckpoint(Session& session, const CheckpointArgs& args);
 ExitCode RunCheckpointList(Session& session, const CheckpointFolderArgs& args);

@@ -108,6 +108,25 @@ ExitCode RunPrune(Session& session, const PruneArgs& args) {
   return ExitCode::kOk;
 }
 
+ExitCode RunRotateKey(Session& session, const RotateKeyArgs& args) {
+  v1::RotateKeysRequest request;
+  request.set_new_data_key(args.data_key);
+  request.set_rewrite_tables(args.rewrite);
+  v1::RotateKeysResponse response;
+  const grpc::Status status = session.client().Call(&Admin::RotateKeys, request, &response, Patience::kLong);
+  if (!status.ok()) return session.Refused(status, Patience::kLong);
+  if (session.json()) {
+    Json keys = Json::array();
+    for (const uint32_t number : response.data_keys()) keys.push_back(number);
+    session.PrintJson({{"master_key", response.master_key()}, {"data_key", response.data_key()}, {"data_keys", keys}});
+  } else {
+    session.terminal().Print(absl::StrFormat("master key %s wraps %d data %s; new files are encrypted with number %d\n",
+                                             response.master_key(), response.data_keys_size(),
+                                             response.data_keys_size() == 1 ? "key" : "keys", response.data_key()));
+  }
+  return ExitCode::kOk;
+}
+
 ExitCode RunCheck(Session& session, const CheckArgs& args) {
   if (!args.directory.empty()) return RunCheckFolder(session, args);
   grpc::ClientContext context;

@@ -29,8 +29,8 @@ Json ReportJson(const checkup::FolderReport& report) {
   return json;
 }
 
-ExitCode Repair(Session& session, const std::string& dir) {
-  const absl::StatusOr<std::string> aside = checkup::SetLogAside(dir);
+ExitCode Repair(Session& session, const std::string& dir, const storage::KeySource& key) {
+  const absl::StatusOr<std::string> aside = checkup::SetLogAside(dir, key);
   if (!aside.ok()) return FailLocally(session, aside.status());
   if (session.json()) {
     session.PrintJson({{"ok", true}, {"moved_to", *aside}});
@@ -43,8 +43,10 @@ ExitCode Repair(Session& session, const std::string& dir) {
 }  // namespace
 
 ExitCode RunCheckFolder(Session& session, const CheckArgs& args) {
-  if (args.repair) return Repair(session, args.directory);
-  const absl::StatusOr<checkup::FolderReport> report = checkup::CheckFolder(args.directory);
+  const storage::KeySource key = {
+      .file = args.key.file, .environment = args.key.environment, .command = args.key.command};
+  if (args.repair) return Repair(session, args.directory, key);
+  const absl::StatusOr<checkup::FolderReport> report = checkup::CheckFolder(args.directory, key);
   if (!report.ok()) return FailLocally(session, report.status());
   if (session.json()) session.PrintJson(ReportJson(*report));
   for (const checkup::Damage& damage : report->damage) {

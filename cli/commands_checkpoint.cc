@@ -169,12 +169,14 @@ ExitCode RunCheckpointRestore(Session& session, const CheckpointRestoreArgs& arg
   absl::StatusOr<backup::Restored> restored;
   {
     Progress progress(session.terminal());
-    restored = backup::Restore({.checkpoint = args.checkpoint,
-                                .data_dir = data_dir,
-                                .full = args.full,
-                                .progress = [&](const std::string& what, double done) {
-                                  progress.Update(done < 0 ? std::nullopt : std::optional<double>(done), what);
-                                }});
+    restored = backup::Restore(
+        {.checkpoint = args.checkpoint,
+         .data_dir = data_dir,
+         .full = args.full,
+         .encryption_key = {.file = args.key.file, .environment = args.key.environment, .command = args.key.command},
+         .progress = [&](const std::string& what, double done) {
+           progress.Update(done < 0 ? std::nullopt : std::optional<double>(done), what);
+         }});
   }
   if (!restored.ok()) return FailLocally(session, restored.status());
   if (session.json()) {

@@ -157,6 +157,14 @@ void CheckTogether(Gathered& gathered) {
     RefuseValue(gathered, "backup.dir", "is inside server.data_dir; name a folder outside of it, best on another disk");
   }
   std::set<std::string> modules;
+  const Settings::Security& security = settings.security;
+  if (!security.encryption_key_env.empty() && !security.encryption_key_file.empty()) {
+    RefuseValue(gathered, "security.encryption_key_env", "is set beside security.encryption_key_file; keep one");
+  }
+  if (!security.encryption_key_command.empty() &&
+      (!security.encryption_key_file.empty() || !security.encryption_key_env.empty())) {
+    RefuseValue(gathered, "security.encryption_key_command", "is set beside another source of the key; keep one");
+  }
   for (const std::string& level : settings.logging.module_levels) {
     const std::string module = level.substr(0, level.find('='));
     if (!modules.insert(module).second) {

@@ -64,6 +64,10 @@ struct Settings {
     uint64_t max_writes_per_second = 0;
     std::string audit_file;  // empty: none
     bool audit_required = true;
+    // Where the master key is: at most one of them is not empty.
+    std::string encryption_key_file;
+    std::string encryption_key_env;
+    std::string encryption_key_command;
   };
   struct Persistence {
     PersistenceMode mode = PersistenceMode::kBatched;

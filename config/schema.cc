@@ -279,6 +279,22 @@ constexpr Key kKeys[] = {
      .kind = Kind::kBool,
      .field = At<&S::security, &S::Security::audit_required>,
      .help = "Refuse changes while audit_file cannot be written to."},
+    {.name = "security.encryption_key_file",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_file>,
+     .help =
+         "The file with the master key of data that is encrypted: 32 bytes or 64 hexadecimal digits, which only its "
+         "owner may read (docs/ENCRYPTION.md). Empty, like the other two, for data that is not encrypted."},
+    {.name = "security.encryption_key_env",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_env>,
+     .help = "Instead of a file, the name of the variable with the master key in 64 hexadecimal digits."},
+    {.name = "security.encryption_key_command",
+     .kind = Kind::kString,
+     .field = At<&S::security, &S::Security::encryption_key_command>,
+     .help =
+         "Instead of a file, what /bin/sh runs to have the master key on standard output. GetConfig shows the command "
+         "itself, so that the key must not stand in it."},
 
     // trie
     {.name = "trie.enable_extensions",

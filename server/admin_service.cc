@@ -28,7 +28,8 @@ using RawAdminService =
     Stub::WithRawCallbackMethod_GetConfig<
     Stub::WithRawCallbackMethod_GetMetrics<
     Stub::WithRawCallbackMethod_ReloadConfig<
-    Stub::Service>>>>>>>>>;
+    Stub::WithRawCallbackMethod_RotateKeys<
+    Stub::Service>>>>>>>>>>;
 // clang-format on
 
 class AdminServiceImpl final : public RawAdminService {
@@ -91,6 +92,12 @@ class AdminServiceImpl final : public RawAdminService {
         });
   }
 
+  Unary* RotateKeys(Context* c, const ByteBuffer* in, ByteBuffer* out) override {
+    return RunOnPool<pb::RotateKeysRequest, pb::RotateKeysResponse>(
+        rpc_, rpc_.operators(), Method::kRotateKeys, c, in, out,
+        [this](const auto& request, auto& response) { return DoRotateKeys(request, response); });
+  }
+
  private:
   absl::Status Answer(const absl::StatusOr<BlockInfo>& block, pb::Block* out) {
     if (block.ok()) FillBlock(*block, rpc_.engine().IsDurable(block->number), out);
@@ -118,6 +125,16 @@ class AdminServiceImpl final : public RawAdminService {
     response.set_files(made->files.size());
     response.set_bytes(made->bytes());
     FillBlock(made->block, /*durable=*/true, response.mutable_block());
+    return absl::OkStatus();
+  }
+
+  absl::Status DoRotateKeys(const pb::RotateKeysRequest& request, pb::RotateKeysResponse& response) {
+    const absl::StatusOr<KeyReport> report =
+        options_.rotate_keys({.new_data_key = request.new_data_key(), .rewrite_tables = request.rewrite_tables()});
+    if (!report.ok()) return report.status();
+    response.set_master_key(report->master_key);
+    response.set_data_key(report->data_key);
+    response.mutable_data_keys()->Add(report->data_keys.begin(), report->data_keys.end());
     return absl::OkStatus();
   }
 

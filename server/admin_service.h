@@ -27,6 +27,7 @@ struct AdminOptions {
   // As GetConfig answers; no secrets. Called from any thread.
   std::function<std::vector<pb::ConfigEntry>()> config;
   std::function<absl::StatusOr<pb::ReloadConfigResponse>()> reload_config;
+  std::function<absl::StatusOr<KeyReport>(const KeyRotation& rotation)> rotate_keys;
   // The checks that GetStatus tells of; must not wait.
   std::function<std::vector<HealthReport>()> health;
   // Where the audit log has got to; nothing without one. Called from any thread.

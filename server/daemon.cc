@@ -94,6 +94,15 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
       .make_checkpoint = [this](const std::string& dir, bool verify) { return checkpoints_->Make(dir, verify); },
       .config = [this] { return Config(); },
       .reload_config = [this] { return ReloadConfig(); },
+      .rotate_keys =
+          [this](const KeyRotation& rotation) {
+            absl::StatusOr<KeyReport> report = engine_->RotateKeys(rotation);
+            if (report.ok()) {
+              log_.Info(LogModule::kServer, "keys_rotated",
+                        {{"master_key", report->master_key}, {"data_key", report->data_key}});
+            }
+            return report;
+          },
       .health = [this] { return health_->Read(); },
       .audit_head = [this]() -> std::optional<security::AuditHead> {
         if (audit_ == nullptr) return std::nullopt;

@@ -256,6 +256,7 @@ int RunImportCommand(int argc, const char* const* argv, const char* const* envir
     std::fputs(loaded->print->c_str(), stdout);
     return 0;
   }
+  ForbidCoreFiles(loaded->settings);
   const absl::StatusOr<Summary> summary = Import(*arguments, loaded->settings);
   if (!summary.ok()) return Fail(summary.status(), kFailed);
   const std::string text = arguments->output == "json" ? Json(*summary) : Table(*summary);

@@ -96,6 +96,7 @@ int Run(int argc, char** argv) {
     std::fputs(loaded->print->c_str(), stdout);
     return 0;
   }
+  ForbidCoreFiles(loaded->settings);
   const sigset_t signals = BlockSignals();
   const absl::StatusOr<std::unique_ptr<Logger>> log = Logger::Open(ToLogOptions(loaded->settings));
   if (!log.ok()) return Fail(log.status(), kFailed);

@@ -48,6 +48,7 @@ inline constexpr std::array<MethodAccess, kMethodNames.size()> kMethodAccess = {
     {Method::kGetConfig, security::Permission::kOperate, Audited::kNo},
     {Method::kGetMetrics, security::Permission::kRead, Audited::kNo},
     {Method::kReloadConfig, security::Permission::kAdminister, Audited::kCall},
+    {Method::kRotateKeys, security::Permission::kAdminister, Audited::kCall},
 }};
 
 // Row i is method i's.

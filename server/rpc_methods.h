@@ -33,8 +33,9 @@ enum class Method : uint8_t {
   kGetConfig,
   kGetMetrics,
   kReloadConfig,
+  kRotateKeys,
 };
-inline constexpr std::array<std::string_view, 24> kMethodNames = {"ApplyStateChanges",
+inline constexpr std::array<std::string_view, 25> kMethodNames = {"ApplyStateChanges",
                                                                   "ApplyStateChangesStream",
                                                                   "ComputeStateRoot",
                                                                   "RollbackTo",
@@ -57,8 +58,9 @@ inline constexpr std::array<std::string_view, 24> kMethodNames = {"ApplyStateCha
                                                                   "SetLogLevel",
                                                                   "GetConfig",
                                                                   "GetMetrics",
-                                                                  "ReloadConfig"};
-static_assert(kMethodNames.size() == static_cast<size_t>(Method::kReloadConfig) + 1);
+                                                                  "ReloadConfig",
+                                                                  "RotateKeys"};
+static_assert(kMethodNames.size() == static_cast<size_t>(Method::kRotateKeys) + 1);
 inline std::string_view Name(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
 
 }  // namespace mptd

@@ -1,5 +1,7 @@
 #include "server/startup.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 #include <optional>
 #include <thread>
@@ -105,10 +107,22 @@ LogOptions ToLogOptions(const config::Settings& settings) {
   return out;
 }
 
+storage::KeySource ToKeySource(const config::Settings& settings) {
+  const config::Settings::Security& security = settings.security;
+  return {.file = security.encryption_key_file,
+          .environment = security.encryption_key_env,
+          .command = security.encryption_key_command};
+}
+
+void ForbidCoreFiles(const config::Settings& settings) {
+  if (!ToKeySource(settings).empty()) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 EngineOptions ToDataOptions(const config::Settings& settings) {
   EngineOptions out;
   static_cast<EngineLimits&>(out) = ToEngineLimits(settings);
   out.data_dir = settings.server.data_dir;
+  out.encryption_key = ToKeySource(settings);
   if (settings.persistence.enable_compression) out.compression = ToEngine(settings.persistence.compression_algo);
   return out;
 }

@@ -21,6 +21,9 @@ EngineOptions ToDataOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
 ServerTlsOptions ToTlsOptions(const config::Settings& settings);
+storage::KeySource ToKeySource(const config::Settings& settings);
+// With a master key: the process leaves no core file, where keys of open files would be found.
+void ForbidCoreFiles(const config::Settings& settings);
 HealthOptions ToHealthOptions(const config::Settings& settings);
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded);
 CallerLimits ToCallerLimits(const config::Settings::Limits& limits);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "storage/encrypted_log.h"
 #include "storage/log_file.h"
 #include "storage/log_format.h"
 #include "storage/log_scan.h"
@@ -33,6 +34,10 @@ class SegmentedLog final : public ChangeLog {
   absl::StatusOr<uint64_t> Append(std::string_view payload) override;
   absl::Status Sync() override;
   absl::Status TruncateThrough(uint64_t lsn) override;
+  uint64_t first_lsn() const override {
+    MutexLock lock(mutex_);
+    return segments_.front().first_lsn;
+  }
   uint64_t last_lsn() const override { return last_lsn_; }
   uint64_t durable_lsn() const override { return durable_lsn_; }
   uint64_t disk_bytes() const override;
@@ -264,15 +269,24 @@ uint64_t SegmentedLog::disk_bytes() const {
 absl::StatusOr<std::unique_ptr<ChangeLog>> ChangeLog::Open(const ChangeLogOptions& options, uint64_t after_lsn,
                                                            const Replay& replay) {
   if (options.segment_bytes < 4096) return absl::InvalidArgumentError("a change log segment needs at least 4096 bytes");
+  if (options.keys != nullptr) return OpenEncryptedLog(options, after_lsn, replay);
   LogFileSystem& files = options.files != nullptr ? *options.files : *PosixLogFileSystem();
   auto log = std::make_unique<SegmentedLog>(options, files);
   if (absl::Status status = log->Recover(after_lsn, replay); !status.ok()) return status;
   return log;
 }
 
-absl::StatusOr<ChangeLogSummary> CheckChangeLog(const std::string& dir, LogFileSystem* files) {
+absl::StatusOr<ChangeLogSummary> CheckChangeLog(const std::string& dir, LogFileSystem* files,
+                                                const std::shared_ptr<const DataKeys>& keys) {
+  LogDecryptor decryptor(keys);
+  ChangeLog::Replay check;
+  if (keys != nullptr) {
+    check = [&](uint64_t lsn, std::string_view record) {
+      return decryptor.Knows(record) ? decryptor.Open(lsn, record).status() : absl::OkStatus();
+    };
+  }
   const absl::StatusOr<LogScan> scan =
-      ScanLog(files != nullptr ? *files : *PosixLogFileSystem(), dir, std::nullopt, nullptr);
+      ScanLog(files != nullptr ? *files : *PosixLogFileSystem(), dir, std::nullopt, check);
   if (!scan.ok()) return scan.status();
   ChangeLogSummary summary;
   summary.segments = scan->segments.size();

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,7 @@
 
 namespace mptd::storage {
 
+class DataKeys;
 class LogFileSystem;
 
 struct ChangeLogOptions {
@@ -28,7 +30,8 @@ struct ChangeLogOptions {
   // While less is free, Append does not go on in a new segment: the rest is for the tables, whose own small writes must
   // not meet a full disk. Open does, so that what is there can be read.
   uint64_t reserved_disk_bytes = 0;
-  LogFileSystem* files = nullptr;  // null is the operating system. Must outlive the log.
+  LogFileSystem* files = nullptr;        // null is the operating system. Must outlive the log.
+  std::shared_ptr<const DataKeys> keys;  // records are encrypted with them; null: they are not (encrypted_log.h)
 };
 
 class ChangeLog {
@@ -60,9 +63,12 @@ class ChangeLog {
   // stays. An error leaves the log usable; what was not dropped is dropped by a later call.
   virtual absl::Status TruncateThrough(uint64_t lsn) = 0;
 
-  virtual uint64_t last_lsn() const = 0;  // `after_lsn` when nothing was appended yet
+  virtual uint64_t first_lsn() const = 0;  // that the oldest segment begins with; any thread
+  virtual uint64_t last_lsn() const = 0;   // `after_lsn` when nothing was appended yet
   virtual uint64_t durable_lsn() const = 0;
   virtual uint64_t disk_bytes() const = 0;
+  // The data keys that records which are still there may need. Any thread.
+  virtual std::set<uint32_t> KeysInUse() const { return {}; }
 };
 
 struct ChangeLogSummary {
@@ -75,6 +81,9 @@ struct ChangeLogSummary {
 
 // Reads and checks every record of a folder that no process has open, and changes nothing. DATA_LOSS as in Open; a torn
 // tail is no error. NOT_FOUND when there is no such folder.
-absl::StatusOr<ChangeLogSummary> CheckChangeLog(const std::string& dir, LogFileSystem* files = nullptr);
+// With `keys` the records must be encrypted with them: those of data keys that are gone are in the tables, and are
+// counted only.
+absl::StatusOr<ChangeLogSummary> CheckChangeLog(const std::string& dir, LogFileSystem* files = nullptr,
+                                                const std::shared_ptr<const DataKeys>& keys = nullptr);
 
 }  // namespace mptd::storage

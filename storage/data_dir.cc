@@ -93,9 +93,32 @@ absl::StatusOr<int> OpenLock(const std::string& dir) {
   return file.Release();
 }
 
+absl::StatusOr<uint32_t> ReadFormat(const std::string& named) {
+  const std::string path = WithoutSlashes(named) + "/FORMAT";
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return PosixError("opening", path, errno);
+  const absl::StatusOr<std::string> text = ReadSmall(file.get(), path);
+  if (!text.ok()) return text.status();
+  std::string_view rest = *text;
+  uint32_t version = 0;
+  bool good = rest.starts_with(kFormatText) && rest.ends_with('\n');
+  if (good) {
+    rest = rest.substr(kFormatText.size(), rest.size() - kFormatText.size() - 1);
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), version);
+    good = error == std::errc() && end == rest.data() + rest.size() && version > 0;
+  }
+  if (!good) return absl::DataLossError(absl::StrFormat("%s is damaged: it does not name a data format", path));
+  if (version > kFormatVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("%s: written by a newer mptd (format %d, this program reads up to %d); upgrade", path, version,
+                        kFormatVersion));
+  }
+  return version;
+}
+
 absl::Status EnsureFormat(const std::string& dir) {
   absl::Status status = CheckDataDir(dir);
-  return absl::IsNotFound(status) ? WriteFormat(dir) : status;
+  return absl::IsNotFound(status) ? WriteFormat(dir, /*encrypted=*/false) : status;
 }
 
 }  // namespace
@@ -124,40 +147,24 @@ absl::StatusOr<DataDirLock> ShareDataDir(const std::string& named) {
   return DataDirLock(std::move(dir), *descriptor);
 }
 
-absl::Status WriteFormat(const std::string& named) {
+absl::Status WriteFormat(const std::string& named, bool encrypted) {
   const std::string dir = WithoutSlashes(named);
   const std::string path = dir + "/FORMAT";
   const std::string draft = path + ".tmp";
   const Descriptor file(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
   if (file.get() < 0) return PosixError("making", draft, errno);
-  const std::string text = absl::StrFormat("%s%d\n", kFormatText, kFormatVersion);
+  const std::string text = absl::StrFormat("%s%d\n", kFormatText, FormatVersion(encrypted));
   if (absl::Status status = WriteAll(file.get(), text, draft); !status.ok()) return status;
   if (::fsync(file.get()) != 0) return PosixError("syncing", draft, errno);
   if (::rename(draft.c_str(), path.c_str()) != 0) return PosixError("making", path, errno);
   return SyncDirectory(dir);
 }
 
-absl::Status CheckFormat(const std::string& named) {
-  const std::string path = WithoutSlashes(named) + "/FORMAT";
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return PosixError("opening", path, errno);
-  const absl::StatusOr<std::string> text = ReadSmall(file.get(), path);
-  if (!text.ok()) return text.status();
-  std::string_view rest = *text;
-  uint32_t version = 0;
-  bool good = rest.starts_with(kFormatText) && rest.ends_with('\n');
-  if (good) {
-    rest = rest.substr(kFormatText.size(), rest.size() - kFormatText.size() - 1);
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), version);
-    good = error == std::errc() && end == rest.data() + rest.size() && version > 0;
-  }
-  if (!good) return absl::DataLossError(absl::StrFormat("%s is damaged: it does not name a data format", path));
-  if (version > kFormatVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("%s: written by a newer mptd (format %d, this program reads up to %d); upgrade", path, version,
-                        kFormatVersion));
-  }
-  return absl::OkStatus();
+absl::Status CheckFormat(const std::string& dir) { return ReadFormat(dir).status(); }
+
+bool IsEncryptedFormat(const std::string& dir) {
+  const absl::StatusOr<uint32_t> version = ReadFormat(dir);
+  return version.ok() && *version == FormatVersion(/*encrypted=*/true);
 }
 
 absl::Status CheckDataDir(const std::string& named) {

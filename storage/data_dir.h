@@ -2,6 +2,7 @@
 //
 //   DIR/LOCK    locked with flock while a process uses the folder; its process id is inside
 //   DIR/FORMAT  one line, "mptd data format <version>"
+//   DIR/KEYS    the wrapped data keys of a folder that is encrypted (key_file.h)
 //   DIR/db      RocksDB         DIR/log  the change log
 //
 // The functions are thread-safe. A DataDirLock belongs to one owner.
@@ -17,7 +18,9 @@
 namespace mptd::storage {
 
 // The version of everything in the folder together. Raised by a change that an older program cannot read.
-inline constexpr uint32_t kFormatVersion = 1;
+// 1: the first. 2: as 1, encrypted. A folder that is not encrypted stays at 1, for older programs.
+inline constexpr uint32_t kFormatVersion = 2;
+constexpr uint32_t FormatVersion(bool encrypted) { return encrypted ? 2 : 1; }
 
 // Holds the folder until destroyed.
 class DataDirLock {
@@ -57,7 +60,9 @@ absl::StatusOr<DataDirLock> ShareDataDir(const std::string& dir);
 
 // Writes FORMAT into a folder, replacing one that is there: durably, and whole or not at all. For checkpoints, which
 // become data folders of their own.
-absl::Status WriteFormat(const std::string& dir);
+absl::Status WriteFormat(const std::string& dir, bool encrypted);
+// Whether FORMAT in that folder can be read and says that the data is encrypted.
+bool IsEncryptedFormat(const std::string& dir);
 // OK when FORMAT in that folder is one that this program reads, NOT_FOUND when there is none, else as LockDataDir.
 absl::Status CheckFormat(const std::string& dir);
 // OK when there is data in that folder that this program reads, NOT_FOUND when there is none yet, else as LockDataDir.

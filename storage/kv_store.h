@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -120,6 +121,10 @@ class KeyValueStore {
   virtual absl::Status Checkpoint(const std::string& dir) = 0;
   // Rewrites every table without deleted and replaced rows. Takes minutes on large stores; reads go on.
   virtual absl::Status Compact() = 0;
+  // The same from any thread, beside an Ingest: every file is written anew, so with the current data key.
+  virtual absl::Status Rewrite() = 0;
+  // The data keys that the files of the store are encrypted with; none when they are not. Looks at every file.
+  virtual absl::StatusOr<std::set<uint32_t>> KeysInUse() const { return std::set<uint32_t>(); }
   virtual StoreStats Stats() const = 0;
   // About how many rows a table has: some that were replaced and not yet compacted may be counted twice. Looks at every
   // file.

@@ -91,6 +91,7 @@ class MemoryStore final : public KeyValueStore {
     return absl::FailedPreconditionError("a memory store cannot be copied to disk");
   }
   absl::Status Compact() override { return absl::OkStatus(); }
+  absl::Status Rewrite() override { return absl::OkStatus(); }
 
   StoreStats Stats() const override {
     StoreStats stats;

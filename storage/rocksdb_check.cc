@@ -1,7 +1,6 @@
 #include "storage/rocksdb_check.h"
 
 #include <algorithm>
-#include <cstdarg>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -11,20 +10,16 @@
 #include "rocksdb/db.h"
 #include "rocksdb/metadata.h"
 #include "rocksdb/sst_file_reader.h"
+#include "storage/encrypted_fs.h"
+#include "storage/rocksdb_no_log.h"
 #include "storage/rocksdb_status.h"
 
 namespace mptd::storage {
 namespace {
 
-// RocksDB would otherwise start a new log file in the folder.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
-rocksdb::DBOptions ReadOnlyOptions() {
+rocksdb::DBOptions ReadOnlyOptions(rocksdb::Env* env) {
   rocksdb::DBOptions options;
+  options.env = env;
   options.max_open_files = 64;  // table files are opened one by one, below
   options.skip_stats_update_on_db_open = true;
   options.skip_checking_sst_file_sizes_on_db_open = true;
@@ -33,8 +28,9 @@ rocksdb::DBOptions ReadOnlyOptions() {
 }
 
 // What the manifest says that there is. An error is one of CURRENT or of the manifest.
-rocksdb::Status ListTableFiles(const std::string& dir, std::vector<rocksdb::LiveFileMetaData>& files) {
-  const rocksdb::DBOptions options = ReadOnlyOptions();
+rocksdb::Status ListTableFiles(rocksdb::Env* env, const std::string& dir,
+                               std::vector<rocksdb::LiveFileMetaData>& files) {
+  const rocksdb::DBOptions options = ReadOnlyOptions(env);
   std::vector<std::string> names;
   if (rocksdb::Status s = rocksdb::DB::ListColumnFamilies(options, dir, &names); !s.ok()) return s;
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
@@ -51,12 +47,14 @@ rocksdb::Status ListTableFiles(const std::string& dir, std::vector<rocksdb::Live
 }
 
 // Empty when the file is whole.
-std::string WhatIsWrong(const rocksdb::LiveFileMetaData& file, const std::string& path) {
-  std::error_code error;
-  const uint64_t size = std::filesystem::file_size(path, error);
-  if (error) return absl::StrFormat("cannot be read: %s", error.message());
+std::string WhatIsWrong(rocksdb::Env* env, const rocksdb::LiveFileMetaData& file, const std::string& path) {
+  uint64_t size = 0;
+  if (const rocksdb::Status found = env->GetFileSize(path, &size); !found.ok()) {
+    return absl::StrFormat("cannot be read: %s", found.ToString());
+  }
   if (size != file.size) return absl::StrFormat("has %d bytes, the manifest says %d", size, file.size);
   rocksdb::Options options;
+  options.env = env;
   options.info_log = std::make_shared<NoLog>();
   rocksdb::SstFileReader reader(options);
   rocksdb::Status status = reader.Open(path);
@@ -66,13 +64,14 @@ std::string WhatIsWrong(const rocksdb::LiveFileMetaData& file, const std::string
 
 }  // namespace
 
-absl::StatusOr<TablesReport> CheckTables(const std::string& dir) {
+absl::StatusOr<TablesReport> CheckTables(const std::string& dir, const std::shared_ptr<const DataKeys>& keys) {
   std::error_code ignored;
   if (!std::filesystem::exists(dir, ignored))
     return absl::NotFoundError(absl::StrFormat("there is no store in %s", dir));
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(EncryptedBy(keys, rocksdb::FileSystem::Default()));
   TablesReport report;
   std::vector<rocksdb::LiveFileMetaData> files;
-  if (const rocksdb::Status status = ListTableFiles(dir, files); !status.ok()) {
+  if (const rocksdb::Status status = ListTableFiles(env.get(), dir, files); !status.ok()) {
     if (status.IsIOError() && !status.IsPathNotFound() && std::filesystem::exists(dir + "/CURRENT", ignored)) {
       return FromRocksDb(status, absl::StrFormat("reading the manifest of %s", dir));
     }
@@ -84,7 +83,7 @@ absl::StatusOr<TablesReport> CheckTables(const std::string& dir) {
     const std::string path = file.db_path + file.name;
     ++report.files;
     report.bytes += file.size;
-    if (std::string what = WhatIsWrong(file, path); !what.empty()) {
+    if (std::string what = WhatIsWrong(env.get(), file, path); !what.empty()) {
       report.damaged.push_back({path, file.column_family_name, std::move(what)});
     }
   }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "storage/data_keys.h"
 
 namespace mptd::storage {
 
@@ -24,7 +26,8 @@ struct TablesReport {
 
 // Checks CURRENT, the manifest that it names, and all blocks of every table file that the manifest names. RocksDB's
 // OPTIONS, IDENTITY and text logs are left out: nothing that is served depends on them. NOT_FOUND when there is no
-// store in `dir`, UNAVAILABLE or PERMISSION_DENIED when it cannot be read.
-absl::StatusOr<TablesReport> CheckTables(const std::string& dir);
+// store in `dir`, UNAVAILABLE or PERMISSION_DENIED when it cannot be read. `keys` is null for data that is not
+// encrypted.
+absl::StatusOr<TablesReport> CheckTables(const std::string& dir, const std::shared_ptr<const DataKeys>& keys);
 
 }  // namespace mptd::storage

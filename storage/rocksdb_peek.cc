@@ -1,6 +1,5 @@
 #include "storage/rocksdb_peek.h"
 
-#include <cstdarg>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -8,22 +7,19 @@
 
 #include "absl/strings/str_format.h"
 #include "rocksdb/db.h"
+#include "storage/encrypted_fs.h"
+#include "storage/rocksdb_no_log.h"
 #include "storage/rocksdb_status.h"
 
 namespace mptd::storage {
 namespace {
 
-// RocksDB would otherwise start a new log file in the folder.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
 class OpenStore {
  public:
-  absl::Status Open(const std::string& dir, Table table) {
+  absl::Status Open(const std::string& dir, Table table, const std::shared_ptr<const DataKeys>& keys) {
+    env_ = rocksdb::NewCompositeEnv(EncryptedBy(keys, rocksdb::FileSystem::Default()));
     rocksdb::DBOptions options;
+    options.env = env_.get();
     options.create_if_missing = false;
     options.paranoid_checks = true;
     options.max_open_files = 64;  // files are opened as they are needed, not all at once
@@ -44,19 +40,21 @@ class OpenStore {
   }
 
  private:
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<std::unique_ptr<rocksdb::ColumnFamilyHandle>> handles_;  // go before their store
 };
 
 }  // namespace
 
-absl::StatusOr<Value> PeekRow(const std::string& dir, Table table, std::string_view key) {
+absl::StatusOr<Value> PeekRow(const std::string& dir, Table table, std::string_view key,
+                              const std::shared_ptr<const DataKeys>& keys) {
   std::error_code ignored;
   if (!std::filesystem::exists(dir + "/CURRENT", ignored)) {
     return absl::NotFoundError(absl::StrFormat("there are no tables in %s", dir));
   }
   OpenStore store;
-  if (absl::Status status = store.Open(dir, table); !status.ok()) return status;
+  if (absl::Status status = store.Open(dir, table, keys); !status.ok()) return status;
   std::string value;
   const rocksdb::Status got = store.Get(key, &value);
   if (got.IsNotFound()) return Value();

@@ -15,10 +15,12 @@
 #include "rocksdb/listener.h"
 #include "rocksdb/sst_file_writer.h"
 #include "rocksdb/statistics.h"
+#include "storage/encrypted_fs.h"
 #include "storage/mutex.h"
 #include "storage/rocksdb_bulk_load.h"
 #include "storage/rocksdb_checkpoint.h"
 #include "storage/rocksdb_files.h"
+#include "storage/rocksdb_no_log.h"
 #include "storage/rocksdb_status.h"
 #include "storage/rocksdb_tuning.h"
 #include "storage/thread_name.h"
@@ -132,8 +134,8 @@ class RocksDbStore final : public KeyValueStore {
   explicit RocksDbStore(const RocksDbOptions& options)
       : options_(options),
         staging_(options.dir + "/staging"),
-        files_(std::make_shared<GuardedFileSystem>(
-            (options.env != nullptr ? options.env : rocksdb::Env::Default())->GetFileSystem(), staging_)),
+        base_((options.env != nullptr ? options.env : rocksdb::Env::Default())->GetFileSystem()),
+        files_(std::make_shared<GuardedFileSystem>(EncryptedBy(options.keys, base_), staging_)),
         env_(rocksdb::NewCompositeEnv(files_)),
         cache_(rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/4, /*strict_capacity_limit=*/false,
                                     /*high_pri_pool_ratio=*/0.5)),
@@ -158,6 +160,10 @@ class RocksDbStore final : public KeyValueStore {
   std::unique_ptr<BulkLoad> NewBulkLoad() override;
   absl::Status Checkpoint(const std::string& dir) override;
   absl::Status Compact() override;
+  absl::Status Rewrite() override;
+  absl::StatusOr<std::set<uint32_t>> KeysInUse() const override {
+    return options_.keys != nullptr ? storage::KeysInUse(*base_, options_.dir) : std::set<uint32_t>();
+  }
   StoreStats Stats() const override;
   uint64_t EstimateRows(Table table) const override;
   void SetCacheBytes(uint64_t bytes) override { cache_->SetCapacity(bytes); }
@@ -183,6 +189,7 @@ class RocksDbStore final : public KeyValueStore {
   // Constant after Open.
   const RocksDbOptions options_;
   const std::string staging_;
+  const std::shared_ptr<rocksdb::FileSystem> base_;  // what files_ stands on
   const std::shared_ptr<GuardedFileSystem> files_;
   const std::unique_ptr<rocksdb::Env> env_;
   const std::shared_ptr<rocksdb::Cache> cache_;
@@ -213,6 +220,11 @@ absl::Status RocksDbStore::Open() {
   const std::string what = absl::StrFormat("opening the store in %s", options_.dir);
   if (!options_.create_if_missing && env_->FileExists(options_.dir + "/CURRENT").IsNotFound()) {
     return absl::NotFoundError(what + ": there is none");
+  }
+  if (options_.keys != nullptr) {
+    // It would be written without encryption, and what it says of errors comes with the statuses too.
+    db_options_.info_log = std::make_shared<NoLog>();
+    if (absl::Status status = RenewSmallFiles(base_, options_.keys, options_.dir); !status.ok()) return status;
   }
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
@@ -457,7 +469,11 @@ void RocksDbStore::DropDeletedFiles(const TableBatch& batch) {
 absl::Status RocksDbStore::Checkpoint(const std::string& dir) { return WriteCheckpoint(*db_, *env_, dir); }
 
 absl::Status RocksDbStore::Compact() {
-  if (absl::Status status = CheckBackground(); !status.ok()) return status;
+  absl::Status status = CheckBackground();
+  return status.ok() ? Rewrite() : status;
+}
+
+absl::Status RocksDbStore::Rewrite() {
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;

@@ -19,6 +19,8 @@ class Env;
 
 namespace mptd::storage {
 
+class DataKeys;
+
 enum class Compression : uint8_t { kNone, kSnappy, kLz4, kZstd };
 
 struct RocksDbOptions {
@@ -37,7 +39,9 @@ struct RocksDbOptions {
   // deletion having been written. Called from RocksDB's threads, and until the store is gone.
   Table expiring_table = Table::kHistoryIndex;
   std::function<bool(std::string_view key)> expired;
-  rocksdb::Env* env = nullptr;  // what files are written through; null is the operating system. Must outlive the store.
+  std::shared_ptr<const DataKeys> keys;  // all files are encrypted with them (encrypted_fs.h); null: they are not
+  // What files, encrypted or not, are written through; null is the operating system. Must outlive the store.
+  rocksdb::Env* env = nullptr;
 };
 
 // Opens the store, made when absent. FAILED_PRECONDITION when another process has it open or a newer program wrote it,

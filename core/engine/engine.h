@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +16,7 @@
 #include "core/engine/block.h"
 #include "core/engine/state_view.h"
 #include "core/engine/statistics.h"
+#include "storage/secret_key.h"
 
 namespace rocksdb {
 class Env;
@@ -73,6 +75,10 @@ struct EngineOptions : EngineLimits {
   rocksdb::Env* table_files = nullptr;
   storage::LogFileSystem* log_files = nullptr;
 
+  // Where the master key is, for data that is encrypted (docs/ENCRYPTION.md); it is read when it is needed, and not
+  // kept.
+  storage::KeySource encryption_key;
+
   // Called from the engine's threads for what an operator should know; must not call back into the engine.
   std::function<void(const struct EngineEvent&)> on_event;
 };
@@ -120,6 +126,18 @@ struct EngineStatus {
   bool warming = false;  // nodes are being read into memory after the start
 };
 
+struct KeyRotation {
+  bool new_data_key = false;    // for the files that are made from now on
+  bool rewrite_tables = false;  // and for the ones that are there: takes as long as compacting everything
+};
+
+// By their ids; never the keys.
+struct KeyReport {
+  std::string master_key;
+  uint32_t data_key = 0;            // of new files
+  std::vector<uint32_t> data_keys;  // that are kept
+};
+
 // A head as followers see it.
 struct HeadEvent {
   BlockInfo block;
@@ -141,7 +159,8 @@ struct VerifyReport {
 class StateEngine {
  public:
   // Opens the folder and replays what a crash left in the change log. Errors say what to do:
-  // FAILED_PRECONDITION: another process has the folder, or its format is newer than this program; PERMISSION_DENIED:
+  // FAILED_PRECONDITION: another process has the folder, its format is newer than this program, or the key is not that
+  // of the folder; PERMISSION_DENIED:
   // not writable; RESOURCE_EXHAUSTED: disk full; DATA_LOSS: damaged data, named.
   static absl::StatusOr<std::unique_ptr<StateEngine>> Open(EngineOptions options);
   // Flushes, unless read-only, and stops the threads. Views must be gone.
@@ -174,6 +193,10 @@ class StateEngine {
   virtual absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) = 0;
   // Drops history beyond the newest `keep_blocks` blocks; returns how many blocks are not served any more.
   virtual absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) = 0;
+  // Reads the master key anew and wraps the data keys by it; blocks and reads go on. FAILED_PRECONDITION when the data
+  // is not encrypted, or there is no such key. An old data key is kept until no file needs it, which is looked at when
+  // the folder is opened.
+  virtual absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) = 0;
   // Recomputes every trie of the head from the flat tables, and compares all rows. `progress` may stop it (CANCELLED).
   virtual absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) = 0;
 

@@ -47,6 +47,7 @@ class EngineImpl final : public StateEngine {
   absl::StatusOr<BlockInfo> Flush() override;
   absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) override;
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
+  absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;
@@ -73,6 +74,9 @@ class EngineImpl final : public StateEngine {
   };
 
   // Opening (engine_open.cc).
+  absl::Status OpenTables();
+  absl::Status OpenLog(uint64_t flushed_lsn);
+  absl::Status DropOldKeys(uint64_t flushed_lsn);
   absl::Status LoadTables(FlushedState& flushed);
   absl::StatusOr<StateCounts> LoadCounts(uint64_t sequence) const;
   absl::Status LoadHistory(const FlushedState& flushed);
@@ -141,6 +145,8 @@ class EngineImpl final : public StateEngine {
 
   const EngineOptions options_;
   const storage::DataDirLock lock_;
+  std::shared_ptr<storage::DataKeys> keys_;  // null when the data is not encrypted; constant after Start
+  absl::Mutex rotation_mutex_;               // held by the one rotation that is under way
   std::shared_ptr<StateStore> store_;
   std::unique_ptr<storage::ChangeLog> log_;
   std::unique_ptr<Flusher> flusher_;

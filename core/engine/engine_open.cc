@@ -1,5 +1,6 @@
 // Opening and closing: what the tables hold, what a crash left in the change log, and the threads.
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "core/engine/undo_record.h"
 #include "core/hex.h"
 #include "core/trie/branch_record.h"
+#include "storage/data_keys.h"
 #include "storage/rocksdb_store.h"
 #include "storage/thread_name.h"
 
@@ -71,8 +73,12 @@ EngineImpl::~EngineImpl() {
   head_.reset();
 }
 
-absl::Status EngineImpl::Start() {
+absl::Status EngineImpl::OpenTables() {
+  absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys = storage::OpenDataKeys(lock_.dir(), options_.encryption_key);
+  if (!keys.ok()) return keys.status();
+  keys_ = *std::move(keys);
   storage::RocksDbOptions rocks = StoreOptions(options_, lock_.db_dir());
+  rocks.keys = keys_;
   const auto floor = std::make_shared<std::atomic<uint64_t>>(0);
   rocks.expired = [floor](std::string_view key) { return IsExpired(key, floor->load(std::memory_order_relaxed)); };
   absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> kv = storage::OpenRocksDb(rocks);
@@ -81,6 +87,37 @@ absl::Status EngineImpl::Start() {
   store_ = std::make_shared<StateStore>(
       *std::move(kv), (options_.row_cache_bytes + options_.history_memory_bytes) / kBucketsPerByteOfCache,
       static_cast<int64_t>(options_.node_cache_bytes), floor);
+  return absl::OkStatus();
+}
+
+absl::Status EngineImpl::OpenLog(uint64_t flushed_lsn) {
+  replaying_ = true;
+  storage::ChangeLogOptions log;
+  log.dir = lock_.log_dir();
+  log.segment_bytes = options_.log_segment_bytes;
+  log.reserved_disk_bytes = kLogReserveBytes;
+  log.files = options_.log_files;
+  log.keys = keys_;
+  absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(
+      log, flushed_lsn, [this](uint64_t lsn, std::string_view payload) { return ReplayRecord(lsn, payload); });
+  if (!opened.ok()) return opened.status();
+  log_ = *std::move(opened);
+  replaying_ = false;
+  return keys_ != nullptr && keys_->numbers().size() > 1 ? DropOldKeys(flushed_lsn) : absl::OkStatus();
+}
+
+// Now RocksDB has written anew what it writes once at each opening, and of the log no more than what was replayed is
+// needed.
+absl::Status EngineImpl::DropOldKeys(uint64_t flushed_lsn) {
+  if (absl::Status s = log_->TruncateThrough(flushed_lsn); !s.ok()) return s;
+  absl::StatusOr<std::set<uint32_t>> used = store_->kv->KeysInUse();
+  if (!used.ok()) return used.status();
+  used->merge(log_->KeysInUse());
+  return keys_->KeepOnly(*used);
+}
+
+absl::Status EngineImpl::Start() {
+  if (absl::Status s = OpenTables(); !s.ok()) return s;
   store_->offers.OnHalfFull([this] {
     absl::MutexLock lock(&task_mutex_);
     rows_offered_ = true;
@@ -107,18 +144,8 @@ absl::Status EngineImpl::Start() {
   history_ = std::make_unique<HistoryWorker>(store_, *flusher_);
   if (absl::Status s = LoadHistory(flushed); !s.ok()) return s;
 
-  replaying_ = true;
-  storage::ChangeLogOptions log;
-  log.dir = lock_.log_dir();
-  log.segment_bytes = options_.log_segment_bytes;
-  log.reserved_disk_bytes = kLogReserveBytes;
-  log.files = options_.log_files;
   const absl::Time start = absl::Now();
-  absl::StatusOr<std::unique_ptr<storage::ChangeLog>> opened = storage::ChangeLog::Open(
-      log, flushed.sequence / 2, [this](uint64_t lsn, std::string_view payload) { return ReplayRecord(lsn, payload); });
-  if (!opened.ok()) return opened.status();
-  log_ = *std::move(opened);
-  replaying_ = false;
+  if (absl::Status s = OpenLog(flushed.sequence / 2); !s.ok()) return s;
   if (!options_.archive) {
     keep_blocks_ = options_.keep_blocks;
     absl::MutexLock lock(&store_->mutex);

@@ -9,6 +9,7 @@
 #include "core/engine/undo_record.h"
 #include "core/errors.h"
 #include "core/hex.h"
+#include "storage/data_keys.h"
 #include "storage/posix_error.h"
 
 namespace mptd {
@@ -260,7 +261,7 @@ EngineStatus EngineImpl::Status() const {
   status.history_bytes = store_->nodes.bytes();
   status.change_log_bytes = log_->disk_bytes();
   status.disk_bytes += status.change_log_bytes;
-  status.format_version = storage::kFormatVersion;
+  status.format_version = storage::FormatVersion(/*encrypted=*/keys_ != nullptr);
   status.writer_turns = writer_turns_.load(std::memory_order_relaxed);
   status.warming = warmer_ != nullptr && warmer_->running();
   return status;
@@ -351,10 +352,28 @@ absl::StatusOr<BlockInfo> EngineImpl::Checkpoint(const std::string& dir) {
     // FORMAT comes last: a copy without it is not taken for a data folder.
     if (absl::Status s = storage::MakeDirectory(dir); !s.ok()) return s;
     if (absl::Status s = store_->kv->Checkpoint(dir + "/db"); !s.ok()) return s;
-    return storage::WriteFormat(dir);
+    if (keys_ != nullptr) {
+      if (absl::Status s = keys_->CopyTo(dir); !s.ok()) return s;
+    }
+    return storage::WriteFormat(dir, /*encrypted=*/keys_ != nullptr);
   });
   if (!status.ok()) return status;
   return flushed;
+}
+
+absl::StatusOr<KeyReport> EngineImpl::RotateKeys(const KeyRotation& rotation) {
+  if (keys_ == nullptr) {
+    return absl::FailedPreconditionError("the data is not encrypted, so that there is no key to rotate");
+  }
+  absl::MutexLock lock(&rotation_mutex_);
+  const absl::StatusOr<storage::SecretKey> master = storage::ReadMasterKey(options_.encryption_key);
+  if (!master.ok()) return master.status();
+  if (absl::Status s = keys_->Rotate(*master, rotation.new_data_key); !s.ok()) return s;
+  if (rotation.rewrite_tables) {
+    if (absl::StatusOr<BlockInfo> flushed = Flush(); !flushed.ok()) return flushed.status();
+    if (absl::Status s = store_->kv->Rewrite(); !s.ok()) return s;
+  }
+  return KeyReport{keys_->master_id(), keys_->current(), keys_->numbers()};
 }
 
 absl::StatusOr<uint64_t> EngineImpl::Prune(uint64_t keep_blocks) {

@@ -14,14 +14,15 @@ absl::Status UnfinishedImport(const std::string& data_dir) {
 
 }  // namespace
 
-absl::StatusOr<std::optional<StoredState>> ReadStoredState(const std::string& data_dir) {
-  const absl::StatusOr<storage::Value> row = storage::PeekRow(data_dir + "/db", storage::Table::kMeta, kStateKey);
+absl::StatusOr<std::optional<StoredState>> ReadStoredState(const std::string& data_dir,
+                                                           const std::shared_ptr<const storage::DataKeys>& keys) {
+  const absl::StatusOr<storage::Value> row = storage::PeekRow(data_dir + "/db", storage::Table::kMeta, kStateKey, keys);
   // A daemon that was stopped before it made its tables leaves such a folder.
   if (absl::IsNotFound(row.status())) return std::nullopt;
   if (!row.ok()) return row.status();
   if (!row->has_value()) {
     const absl::StatusOr<storage::Value> mark =
-        storage::PeekRow(data_dir + "/db", storage::Table::kMeta, kUnfinishedKey);
+        storage::PeekRow(data_dir + "/db", storage::Table::kMeta, kUnfinishedKey, keys);
     if (!mark.ok()) return mark.status();
     if (mark->has_value()) return UnfinishedImport(data_dir);
     return std::nullopt;

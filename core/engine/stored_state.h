@@ -1,12 +1,14 @@
 // What the tables of a data folder hold, without opening an engine on it. Safe from any thread.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "core/engine/block.h"
+#include "storage/data_keys.h"
 #include "storage/kv_store.h"
 
 namespace mptd {
@@ -22,8 +24,9 @@ struct StoredState {
 
 // Reads the folder and changes nothing in it; the caller keeps daemons out (storage::ShareDataDir). nullopt when the
 // tables hold no block. DATA_LOSS when what describes them is damaged or gone; FAILED_PRECONDITION when they are what
-// an import left that did not finish.
-absl::StatusOr<std::optional<StoredState>> ReadStoredState(const std::string& data_dir);
+// an import left that did not finish. `keys` is null for data that is not encrypted.
+absl::StatusOr<std::optional<StoredState>> ReadStoredState(const std::string& data_dir,
+                                                           const std::shared_ptr<const storage::DataKeys>& keys);
 
 // FAILED_PRECONDITION, saying what to do, when the tables of `data_dir` are what an import left that did not finish.
 absl::Status RefuseUnfinishedImport(const storage::KeyValueStore& tables, const std::string& data_dir);

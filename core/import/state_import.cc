@@ -17,6 +17,7 @@
 #include "core/trie/trie_builder.h"
 #include "storage/change_log.h"
 #include "storage/data_dir.h"
+#include "storage/data_keys.h"
 
 namespace mptd {
 namespace {
@@ -271,8 +272,11 @@ absl::StatusOr<ImportReport> StateImportImpl::Finish(const ImportedBlock& block)
 absl::StatusOr<std::unique_ptr<StateImport>> StateImport::Begin(const EngineOptions& options) {
   absl::StatusOr<storage::DataDirLock> lock = storage::LockDataDir(options.data_dir);
   if (!lock.ok()) return lock.status();
-  absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> tables =
-      storage::OpenRocksDb(StoreOptions(options, lock->db_dir()));
+  absl::StatusOr<std::shared_ptr<storage::DataKeys>> keys = storage::OpenDataKeys(lock->dir(), options.encryption_key);
+  if (!keys.ok()) return keys.status();
+  storage::RocksDbOptions rocks = StoreOptions(options, lock->db_dir());
+  rocks.keys = *keys;
+  absl::StatusOr<std::unique_ptr<storage::KeyValueStore>> tables = storage::OpenRocksDb(rocks);
   if (!tables.ok()) return tables.status();
   if (absl::Status s = RefuseUnfinishedImport(**tables, lock->dir()); !s.ok()) return s;
   if (absl::Status s = RefuseBlocks(**tables, *lock); !s.ok()) return s;

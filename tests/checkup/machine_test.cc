@@ -71,7 +71,7 @@ class MachineTest : public ::testing::Test {
 TEST_F(MachineTest, DataIsReadAndNotChanged) {
   const std::string data = MakeData();
   const auto before = Files(data);
-  const DataReading reading = ReadData(data);
+  const DataReading reading = ReadData(data, {});
   EXPECT_TRUE(reading.lock.ok()) << reading.lock;
   EXPECT_TRUE(reading.format.ok()) << reading.format;
   ASSERT_TRUE(reading.log.ok()) << reading.log.status();
@@ -108,17 +108,17 @@ TEST_F(MachineTest, DataInUseIsLeftAlone) {
   const std::string data = MakeData();
   const auto lock = storage::LockDataDir(data);
   ASSERT_TRUE(lock.ok());
-  EXPECT_TRUE(absl::IsFailedPrecondition(ReadData(data).lock));
+  EXPECT_TRUE(absl::IsFailedPrecondition(ReadData(data, {}).lock));
 }
 
 TEST_F(MachineTest, DamageIsFound) {
   const std::string data = MakeData();
   std::ofstream(data + "/db/CURRENT") << "nonsense";
-  EXPECT_FALSE(ReadData(data).state.ok());
+  EXPECT_FALSE(ReadData(data, {}).state.ok());
   std::ofstream(data + "/FORMAT") << "nonsense";
-  EXPECT_TRUE(absl::IsDataLoss(ReadData(data).format));
+  EXPECT_TRUE(absl::IsDataLoss(ReadData(data, {}).format));
   fs::remove(data + "/FORMAT");
-  EXPECT_TRUE(absl::IsDataLoss(ReadData(data).format));
+  EXPECT_TRUE(absl::IsDataLoss(ReadData(data, {}).format));
 }
 
 TEST_F(MachineTest, AFileIsNoFolder) {

@@ -389,6 +389,10 @@ TEST_F(CallsTest, AdminCommands) {
   EXPECT_THAT(Run({"checkpoint", "verify", dir_.path()}).err, HasSubstr("is not a checkpoint"));
   EXPECT_EQ(Out({"prune", "--keep", "128"}), "dropped the history of 1,500 blocks; block 128 is the oldest served\n");
   EXPECT_EQ(Run({"prune"}).code, 2);
+  EXPECT_EQ(Out({"rotate-key"}),
+            "master key 0123456789abcdef wraps 1 data key; new files are encrypted with number 1\n");
+  EXPECT_EQ(Json({"rotate-key", "--data-key"})["data_keys"], json({1, 2}));
+  EXPECT_EQ(Run({"rotate-key", "--rewrite"}).code, 3);
   EXPECT_EQ(Out({"log-level", "debug", "--module", "storage"}), "the log level of storage is now debug, it was info\n");
   EXPECT_EQ(daemon_.admin.asked, "level: \"debug\" module: \"storage\"");
   EXPECT_EQ(Run({"log-level", "loud"}).code, 2);
@@ -505,10 +509,11 @@ TEST(ArgumentsTest, MistakesAreUsageErrorsInOneLine) {
 
 TEST(ArgumentsTest, EveryCommandHasHelpWithAnExample) {
   const std::string help = RunHere({"--help"}).out;
-  for (const char* name : {"status", "apply",      "import",     "root",    "account",   "storage",      "code",
-                           "proof",  "multiproof", "verify",     "block",   "blocks",    "rollback",     "compute-root",
-                           "flush",  "checkpoint", "prune",      "check",   "log-level", "config",       "accounts",
-                           "slots",  "health",     "completion", "version", "metrics",   "reload-config"}) {
+  for (const char* name :
+       {"status", "apply",      "import",     "root",    "account",   "storage",       "code",
+        "proof",  "multiproof", "verify",     "block",   "blocks",    "rollback",      "compute-root",
+        "flush",  "checkpoint", "prune",      "check",   "log-level", "config",        "accounts",
+        "slots",  "health",     "completion", "version", "metrics",   "reload-config", "rotate-key"}) {
     EXPECT_THAT(help, HasSubstr("\n  " + std::string(name) + " "));
     const Ran ran = RunHere({name, "--help"});
     EXPECT_EQ(ran.code, 0) << name;

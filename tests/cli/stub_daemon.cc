@@ -264,6 +264,17 @@ grpc::Status StubAdmin::Checkpoint(Context*, const v1::CheckpointRequest* reques
   return grpc::Status::OK;
 }
 
+grpc::Status StubAdmin::RotateKeys(Context*, const v1::RotateKeysRequest* request, v1::RotateKeysResponse* response) {
+  if (request->rewrite_tables()) {
+    return {grpc::StatusCode::FAILED_PRECONDITION, "the data is not encrypted, so that there is no key to rotate"};
+  }
+  response->set_master_key("0123456789abcdef");
+  response->add_data_keys(1);
+  if (request->new_data_key()) response->add_data_keys(2);
+  response->set_data_key(static_cast<uint32_t>(response->data_keys_size()));
+  return grpc::Status::OK;
+}
+
 grpc::Status StubAdmin::Prune(Context*, const v1::PruneRequest* request, v1::PruneResponse* response) {
   const std::lock_guard lock(state_.mutex);
   response->set_pruned_blocks(1500);

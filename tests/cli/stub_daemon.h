@@ -84,6 +84,7 @@ class StubAdmin final : public v1::AdminService::Service {
   grpc::Status SetLogLevel(Context*, const v1::SetLogLevelRequest*, v1::SetLogLevelResponse*) override;
   grpc::Status GetConfig(Context*, const v1::GetConfigRequest*, v1::GetConfigResponse*) override;
   grpc::Status ReloadConfig(Context*, const v1::ReloadConfigRequest*, v1::ReloadConfigResponse*) override;
+  grpc::Status RotateKeys(Context*, const v1::RotateKeysRequest*, v1::RotateKeysResponse*) override;
   grpc::Status GetMetrics(Context*, const v1::GetMetricsRequest*, v1::GetMetricsResponse*) override;
 
  private:

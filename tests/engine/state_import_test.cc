@@ -237,8 +237,9 @@ std::string Text(const absl::Status& status) { return std::string(status.message
 
 // Neither an engine nor an import takes the folder, and they say what to do.
 void ExpectRefusedAsUnfinished(const std::string& dir) {
-  for (const absl::Status& status : {StateEngine::Open(OptionsFor(dir)).status(),
-                                     StateImport::Begin(OptionsFor(dir)).status(), ReadStoredState(dir).status()}) {
+  for (const absl::Status& status :
+       {StateEngine::Open(OptionsFor(dir)).status(), StateImport::Begin(OptionsFor(dir)).status(),
+        ReadStoredState(dir, nullptr).status()}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     EXPECT_THAT(Text(status), AllOf(HasSubstr(dir), HasSubstr("did not finish"), HasSubstr("remove the folder")));
   }

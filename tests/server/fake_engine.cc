@@ -339,6 +339,11 @@ absl::StatusOr<BlockInfo> FakeEngine::Checkpoint(const std::string& dir) {
   return head;
 }
 
+absl::StatusOr<KeyReport> FakeEngine::RotateKeys(const KeyRotation& rotation) {
+  if (rotation.rewrite_tables) return absl::FailedPreconditionError("the data is not encrypted");
+  return rotation.new_data_key ? KeyReport{"0123456789abcdef", 2, {1, 2}} : KeyReport{"0123456789abcdef", 1, {1}};
+}
+
 absl::StatusOr<uint64_t> FakeEngine::Prune(uint64_t keep_blocks) {
   const std::unique_lock lock(mutex_);
   uint64_t pruned = 0;

@@ -35,6 +35,7 @@ class FakeEngine final : public StateEngine {
   absl::StatusOr<BlockInfo> Flush() override;
   absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) override;
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
+  absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;

@@ -95,7 +95,10 @@ std::string StartedWith(const config::Settings& settings) {
                                   d.runtime.access.jwt_public_key_file,
                                   d.runtime.access.jwt_algorithm,
                                   d.runtime.access.jwt_audience,
-                                  absl::StrJoin(d.runtime.access.roles, ",")}) {
+                                  absl::StrJoin(d.runtime.access.roles, ","),
+                                  e.encryption_key.file,
+                                  e.encryption_key.environment,
+                                  e.encryption_key.command}) {
     out += " " + text;
   }
   // What keeps it from starting at all.

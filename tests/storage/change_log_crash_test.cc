@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "storage/change_log.h"
 #include "tests/storage/fake_files.h"
+#include "tests/storage/key_testing.h"
 #include "tests/storage/test_support.h"
 
 namespace mptd::storage {
@@ -15,11 +16,12 @@ namespace {
 // What the outside knows of the log: it survives the log's crashes.
 class Witness {
  public:
-  Witness(FakeFiles& files, uint64_t seed) : files_(files), random_(seed) {}
+  Witness(FakeFiles& files, uint64_t seed, std::shared_ptr<const DataKeys> keys = nullptr)
+      : files_(files), random_(seed), keys_(std::move(keys)) {}
 
   // What the offline check says of a folder that a crash left: no crash looks like damage.
   void ExpectCheckPasses() {
-    const auto summary = CheckChangeLog("log", &files_);
+    const auto summary = CheckChangeLog("log", &files_, keys_);
     EXPECT_TRUE(summary.ok()) << summary.status();
   }
 
@@ -31,6 +33,7 @@ class Witness {
     options.dir = "log";
     options.segment_bytes = 4096;
     options.files = &files_;
+    options.keys = keys_;
     auto log = ChangeLog::Open(options, flushed_, [&](uint64_t lsn, std::string_view payload) {
       EXPECT_EQ(lsn, next++);
       const auto known = written_.find(lsn);
@@ -114,6 +117,7 @@ class Witness {
  private:
   FakeFiles& files_;
   Random random_;
+  const std::shared_ptr<const DataKeys> keys_;  // null: the log is not encrypted
   std::unique_ptr<ChangeLog> log_;
   uint64_t durable_ = 0;
   uint64_t flushed_ = 0;
@@ -125,9 +129,14 @@ class Witness {
 struct CrashCase {
   std::string name;
   PowerCut cut;
+  bool encrypted = false;
 };
 
-class ChangeLogCrash : public testing::TestWithParam<CrashCase> {};
+class ChangeLogCrash : public testing::TestWithParam<CrashCase> {
+ protected:
+  const TempDir dir_;
+  const std::shared_ptr<DataKeys> keys_ = GetParam().encrypted ? NewKeys(dir_.path()) : nullptr;
+};
 
 // A short life, cut at its k-th file operation, for every k until no life is long enough; then the recovery is cut at
 // some operation too, and at last it must succeed.
@@ -142,7 +151,7 @@ TEST_P(ChangeLogCrash, CutAtEveryOperation) {
       const uint64_t seed = random.Below(UINT64_MAX);
       SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed() << " operation " << k << " seed " << seed);
       FakeFiles files(seed);
-      Witness witness(files, seed);
+      Witness witness(files, seed, keys_);
       ASSERT_TRUE(witness.Open());
       ASSERT_TRUE(witness.Live(10).ok());
       files.Arm(k, Fault::kCrash);
@@ -179,7 +188,7 @@ TEST_P(ChangeLogCrash, FailAtEveryOperation) {
       SCOPED_TRACE(testing::Message() << "MPTD_TEST_SEED=" << random.seed() << " operation " << k << " seed " << seed
                                       << " fault " << static_cast<int>(fault));
       FakeFiles files(seed);
-      Witness witness(files, seed);
+      Witness witness(files, seed, keys_);
       ASSERT_TRUE(witness.Open());
       ASSERT_TRUE(witness.Live(10).ok());
       files.Arm(k, fault);
@@ -203,7 +212,8 @@ TEST_P(ChangeLogCrash, FailAtEveryOperation) {
 INSTANTIATE_TEST_SUITE_P(Cuts, ChangeLogCrash,
                          testing::Values(CrashCase{"killed", PowerCut::kKeepAll},
                                          CrashCase{"unsynced_dropped", PowerCut::kDropAll},
-                                         CrashCase{"unsynced_at_random", PowerCut::kRandom}),
+                                         CrashCase{"unsynced_at_random", PowerCut::kRandom},
+                                         CrashCase{"encrypted_unsynced_at_random", PowerCut::kRandom, true}),
                          [](const auto& tested) { return tested.param.name; });
 
 // Many lives with crashes anywhere, one log.

@@ -87,10 +87,10 @@ TEST(DataDir, TheFormatIsChecked) {
   ASSERT_TRUE(LockDataDir(dir.path()).ok());
   EXPECT_TRUE(CheckFormat(dir.path()).ok());
 
-  WriteFile(dir / "FORMAT", "mptd data format 2\n");
+  WriteFile(dir / "FORMAT", "mptd data format 3\n");
   absl::Status status = LockDataDir(dir.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(Message(status), HasSubstr("written by a newer mptd (format 2, this program reads up to 1); upgrade"));
+  EXPECT_THAT(Message(status), HasSubstr("written by a newer mptd (format 3, this program reads up to 2); upgrade"));
 
   for (const char* text :
        {"", "\n", "mptd data format \n", "mptd data format 1", "mptd data format 0\n", "mptd data format -1\n",
@@ -104,7 +104,7 @@ TEST(DataDir, TheFormatIsChecked) {
   std::filesystem::remove(dir / "FORMAT");
   EXPECT_EQ(LockDataDir(dir.path()).status().code(), absl::StatusCode::kDataLoss) << "db and log are there";
   EXPECT_EQ(CheckFormat(dir.path()).code(), absl::StatusCode::kNotFound);
-  EXPECT_TRUE(WriteFormat(dir.path()).ok());
+  EXPECT_TRUE(WriteFormat(dir.path(), /*encrypted=*/false).ok());
   EXPECT_TRUE(LockDataDir(dir.path()).ok());
 }
 

@@ -8,7 +8,9 @@
 #include <thread>
 
 #include "rocksdb/db.h"
+#include "storage/rocksdb_peek.h"
 #include "tests/storage/faulty_env.h"
+#include "tests/storage/key_testing.h"
 #include "tests/storage/marked_batches.h"
 #include "tests/storage/test_support.h"
 
@@ -178,6 +180,60 @@ TEST(RocksDbStore, ACheckpointIsAStoreOfItsOwn) {
   ASSERT_TRUE(copy->Ingest(later.batches).ok());
   EXPECT_EQ(MarkedNumber(*copy), 6u);
   EXPECT_EQ(MarkedNumber(*store), 6u);
+}
+
+// Rows are in no file of an encrypted store, nor of its checkpoint, and in the files of a plain one.
+TEST(RocksDbStore, EncryptedRowsAreNotInItsFiles) {
+  const std::string marker = "a row that nobody reads without the key";
+  for (const bool encrypted : {false, true}) {
+    const TempDir dir;
+    RocksDbOptions options = SmallStore(dir / "db");
+    if (encrypted) options.keys = NewKeys(dir.path());
+    auto store = MustOpen(options);
+    ASSERT_TRUE(IngestAll(*store, {{Table::kCode, {{marker, marker}}, {}}, {Table::kMeta, {{"a", marker}}, {}}}).ok());
+    ASSERT_TRUE(store->Compact().ok());
+    ASSERT_TRUE(store->Checkpoint(dir / "copy").ok());
+    int found = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir.path())) {
+      if (entry.is_regular_file() && ReadFile(entry.path()).find(marker) != std::string::npos) ++found;
+    }
+    EXPECT_EQ(found > 0, !encrypted) << found;
+    options.dir = dir / "copy";
+    const auto copy = MustOpen(options);
+    EXPECT_EQ(**copy->Get(Table::kMeta, "a"), marker);
+    EXPECT_EQ(*PeekRow(dir / "copy", Table::kCode, marker, options.keys), marker);
+    if (!encrypted) continue;
+    EXPECT_EQ(PeekRow(dir / "copy", Table::kCode, marker).status().code(), absl::StatusCode::kDataLoss);
+    options.keys = nullptr;
+    store.reset();
+    options.dir = dir / "db";
+    EXPECT_EQ(OpenRocksDb(options).status().code(), absl::StatusCode::kDataLoss);
+  }
+}
+
+// Files of old data keys go with the compactions, and what RocksDB writes once goes when the store is opened again.
+TEST(RocksDbStore, ANewDataKeyReplacesTheOldOneEverywhere) {
+  const TempDir dir;
+  RocksDbOptions options = SmallStore(dir / "db");
+  const auto keys = NewKeys(dir.path());
+  options.keys = keys;
+  auto store = MustOpen(options);
+  for (uint64_t i = 1; i <= 3; ++i) {
+    Marked marked(i);
+    ASSERT_TRUE(store->Ingest(marked.batches).ok());
+  }
+  ASSERT_TRUE(keys->Rotate(MasterOf(1), /*add_key=*/true).ok());
+  Marked fourth(4);
+  ASSERT_TRUE(store->Ingest(fourth.batches).ok());
+  EXPECT_EQ(*store->KeysInUse(), (std::set<uint32_t>{1, 2}));
+  ASSERT_TRUE(store->Rewrite().ok());
+  EXPECT_EQ(MarkedNumber(*store), 4u);
+  store.reset();
+  store = MustOpen(options);
+  EXPECT_EQ(*store->KeysInUse(), (std::set<uint32_t>{2}));
+  ASSERT_TRUE(keys->KeepOnly(*store->KeysInUse()).ok());
+  store.reset();
+  EXPECT_EQ(MarkedNumber(*MustOpen(options)), 4u);
 }
 
 TEST(RocksDbStore, ACheckpointThatFailsLeavesNothing) {
@@ -423,22 +479,26 @@ TEST(RocksDbStore, ReadersBesideIngestSeeWholeRows) {
   for (std::thread& reader : readers) reader.join();
 }
 
-class FaultyStore : public testing::Test {
+// With encryption (the parameter) and without.
+class FaultyStore : public testing::TestWithParam<bool> {
  protected:
-  std::unique_ptr<KeyValueStore> Open() {
+  RocksDbOptions Options() {
     RocksDbOptions options = SmallStore(dir_ / "db");
     options.env = env_.get();
-    return MustOpen(options);
+    options.keys = keys_;
+    return options;
   }
+  std::unique_ptr<KeyValueStore> Open() { return MustOpen(Options()); }
 
   TempDir dir_;
+  std::shared_ptr<DataKeys> keys_ = GetParam() ? NewKeys(dir_.path()) : nullptr;
   std::shared_ptr<FaultyFileSystem> files_ = std::make_shared<FaultyFileSystem>();
   std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(files_);
 };
 
 // From the k-th writing operation of an Ingest on everything fails, as if the process had died there; then power goes.
 // The next process finds all of the batch or nothing.
-TEST_F(FaultyStore, CutAtEveryOperationOfAnIngest) {
+TEST_P(FaultyStore, CutAtEveryOperationOfAnIngest) {
   auto store = Open();
   Marked first(1);
   ASSERT_TRUE(store->Ingest(first.batches).ok());
@@ -471,7 +531,7 @@ TEST_F(FaultyStore, CutAtEveryOperationOfAnIngest) {
 }
 
 // One operation fails, and the process goes on: what it does then to clean up must not hurt either.
-TEST_F(FaultyStore, OneFailureAtEveryOperationOfAnIngest) {
+TEST_P(FaultyStore, OneFailureAtEveryOperationOfAnIngest) {
   for (const Fault fault : {Fault::kError, Fault::kNoSpace}) {
     auto store = Open();
     uint64_t number = MarkedNumber(*store);
@@ -501,7 +561,7 @@ TEST_F(FaultyStore, OneFailureAtEveryOperationOfAnIngest) {
 }
 
 // A disk that is full before it is begun changes nothing, and the same batch goes in when there is space again.
-TEST_F(FaultyStore, AFullDiskIsSaidAndPasses) {
+TEST_P(FaultyStore, AFullDiskIsSaidAndPasses) {
   auto store = Open();
   Marked first(1);
   ASSERT_TRUE(store->Ingest(first.batches).ok());
@@ -522,7 +582,7 @@ TEST_F(FaultyStore, AFullDiskIsSaidAndPasses) {
 }
 
 // The deciding write is one of the last. When it failed nobody can know what is on the disk.
-TEST_F(FaultyStore, AfterAFailureInTheDecidingWriteNothingIsTakenUntilReopened) {
+TEST_P(FaultyStore, AfterAFailureInTheDecidingWriteNothingIsTakenUntilReopened) {
   auto store = Open();
   uint64_t number = 0;
   const auto ingest = [&] {
@@ -554,13 +614,11 @@ TEST_F(FaultyStore, AfterAFailureInTheDecidingWriteNothingIsTakenUntilReopened) 
   EXPECT_TRUE(ingest().ok());
 }
 
-TEST_F(FaultyStore, OpeningFailsCleanlyAtEveryOperation) {
+TEST_P(FaultyStore, OpeningFailsCleanlyAtEveryOperation) {
   for (uint64_t k = 1;; k += 7) {
     std::filesystem::remove_all(dir_ / "db");
-    RocksDbOptions options = SmallStore(dir_ / "db");
-    options.env = env_.get();
     files_->Arm(k, UINT64_MAX, k % 2 == 0 ? Fault::kError : Fault::kNoSpace);
-    const bool opened = OpenRocksDb(options).ok();
+    const bool opened = OpenRocksDb(Options()).ok();
     const bool reached = files_->operations() >= k;
     files_->Heal();
     files_->LosePower();
@@ -568,6 +626,9 @@ TEST_F(FaultyStore, OpeningFailsCleanlyAtEveryOperation) {
     if (opened && !reached) break;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Kinds, FaultyStore, testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "encrypted" : "plain"; });
 
 }  // namespace
 }  // namespace mptd::storage

@@ -7,6 +7,7 @@
 
 #include "storage/memory_store.h"
 #include "storage/rocksdb_store.h"
+#include "tests/storage/key_testing.h"
 #include "tests/storage/test_support.h"
 
 namespace mptd::storage {
@@ -17,11 +18,13 @@ struct StoreKind {
   std::function<std::unique_ptr<KeyValueStore>(const std::string& dir)> open;
 };
 
-std::unique_ptr<KeyValueStore> OpenDisk(const std::string& dir, Compression compression) {
+std::unique_ptr<KeyValueStore> OpenDisk(const std::string& dir, Compression compression,
+                                        std::shared_ptr<const DataKeys> keys = nullptr) {
   RocksDbOptions options;
   options.dir = dir;
   options.block_cache_bytes = 1u << 20;
   options.compression = compression;
+  options.keys = std::move(keys);
   auto store = OpenRocksDb(options);
   EXPECT_TRUE(store.ok()) << store.status();
   return store.ok() ? *std::move(store) : nullptr;
@@ -295,7 +298,12 @@ INSTANTIATE_TEST_SUITE_P(
     Stores, StoreContract,
     testing::Values(StoreKind{"memory", [](const std::string&) { return NewMemoryStore(); }},
                     StoreKind{"rocksdb", [](const std::string& dir) { return OpenDisk(dir, Compression::kNone); }},
-                    StoreKind{"rocksdb_lz4", [](const std::string& dir) { return OpenDisk(dir, Compression::kLz4); }}),
+                    StoreKind{"rocksdb_lz4", [](const std::string& dir) { return OpenDisk(dir, Compression::kLz4); }},
+                    StoreKind{"rocksdb_encrypted",
+                              [](const std::string& dir) {
+                                const auto keys = NewKeys(std::filesystem::path(dir).parent_path().string());
+                                return OpenDisk(dir, Compression::kNone, keys);
+                              }}),
     [](const auto& tested) { return tested.param.name; });
 
 TEST(TableNames, AreWhatIsOnDisk) {
