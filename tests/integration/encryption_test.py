@@ -1,4 +1,5 @@
 """Encrypted data folders: nothing readable in any file, kills, rotation under load, wrong keys, checkpoints."""
+import json
 import os
 import shutil
 import signal
@@ -203,6 +204,39 @@ class EncryptionTest(unittest.TestCase):
         self.assertIn('is not encrypted, and a key is configured', self.refused('--security.encryption_key_file', self.key))
         with self.daemon() as daemon:
             self.assertEqual(daemon.state.GetStateRoot(pb.GetStateRootRequest()).block.number, 1)
+
+    def check_offline(self, *flags):
+        return subprocess.run([MPTCTL, '-o', 'json', 'check', self.data, *flags], capture_output=True, text=True,
+                              timeout=PATIENCE, env=environment())
+
+    def test_the_offline_check_takes_the_key(self):
+        with self.daemon(self.key) as daemon:
+            for number in (1, 2, 3):
+                apply_block(daemon, number)
+        key = ('--encryption-key-file', self.key)
+        done = self.check_offline()
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn('no key is configured', done.stderr)
+        done = self.check_offline(*key)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report['ok'], report['block']), (True, 3))
+        self.assertGreater(report['table_files'], 0)
+
+        table = next(path for path in sorted(os.listdir(os.path.join(self.data, 'db'))) if path.endswith('.sst'))
+        with open(os.path.join(self.data, 'db', table), 'r+b') as file:
+            file.seek(-30, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-30, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        done = self.check_offline(*key)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(table, json.loads(done.stdout)['damage'][0]['file'])
+        os.unlink(os.path.join(self.data, 'KEYS'))
+        done = self.check_offline(*key)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual([damage['file'] for damage in json.loads(done.stdout)['damage']],
+                         [os.path.join(self.data, 'KEYS')])
 
     def restore(self, checkpoint, *flags):
         return subprocess.run([MPTCTL, 'checkpoint', 'restore', checkpoint, self.data, *flags], capture_output=True,
