@@ -78,7 +78,7 @@ struct Settings {
     uint64_t flush_blocks = 256;
     absl::Duration flush_interval = absl::Seconds(5);
     uint64_t queue_bytes = uint64_t{128} << 20;
-    uint64_t log_segment_bytes = uint64_t{8} << 20;
+    uint64_t log_segment_bytes = uint64_t{4} << 20;
   };
   struct Cache {
     bool enable_account_cache = true;
