@@ -207,7 +207,7 @@ class OverloadTest(unittest.TestCase):
             fill(daemon, 10)
             with channel_to(daemon) as channel:
                 stub = pb_grpc.StateServiceStub(channel)
-                change = pb.AccountChange(address=address(1), code=bytes(64 << 20))
+                change = pb.AccountChange(address=address(1), code=bytes(16 << 20))
                 request = pb.ApplyStateChangesRequest(number=2, changes=[change])
                 # gRPC looks at the size of a message when it has all of it.
                 for _ in range(8):
