@@ -111,8 +111,8 @@ void ConnectionGuard::Check() {
   first_seen_ = std::move(seen);
   connections_.store(found.size(), std::memory_order_relaxed);
   if (found.size() <= max_) return;
-  // Of those that one round has found, the one with the higher descriptor is nearly always the newer. (Inodes of sockets
-  // are counted up by each processor for itself.)
+  // Of those that one round has found, the one with the higher descriptor is nearly always the newer. (Inodes of
+  // sockets are counted up by each processor for itself.)
   std::sort(found.begin(), found.end(), [this](const Connection& a, const Connection& b) {
     return std::pair(first_seen_.at(a.inode), a.descriptor) < std::pair(first_seen_.at(b.inode), b.descriptor);
   });
