@@ -21,7 +21,8 @@ import grpc
 from client import PATIENCE, Daemon, error_details, pb, pb_grpc, with_sanitizer
 
 SECONDS = float(os.environ.get('MPTD_OVERLOAD_SECONDS') or 5)
-MEMORY = 512 << 20
+# What a sanitizer needs itself is no part of what is tested.
+MEMORY = (4096 if with_sanitizer() else 512) << 20
 RUNNING, WAITING, ROOTS = 16, 4, 2
 # Connections times calls that each keeps open: 48 times what may run.
 CONNECTIONS, IN_FLIGHT = 24, 32
