@@ -111,9 +111,10 @@ void ConnectionGuard::Check() {
   first_seen_ = std::move(seen);
   connections_.store(found.size(), std::memory_order_relaxed);
   if (found.size() <= max_) return;
-  // Inodes of sockets are counted up, so they order those of one round, too.
+  // Of those that one round has found, the one with the higher descriptor is nearly always the newer. (Inodes of
+  // sockets are counted up by each processor for itself.)
   std::sort(found.begin(), found.end(), [this](const Connection& a, const Connection& b) {
-    return std::pair(first_seen_.at(a.inode), a.inode) < std::pair(first_seen_.at(b.inode), b.inode);
+    return std::pair(first_seen_.at(a.inode), a.descriptor) < std::pair(first_seen_.at(b.inode), b.descriptor);
   });
   size_t closed = 0;
   for (size_t i = max_; i < found.size(); ++i) closed += ShutDown(found[i].descriptor, found[i].inode) ? 1 : 0;

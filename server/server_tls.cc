@@ -61,7 +61,6 @@ class PeerGate {
 
 namespace {
 
-using grpc::experimental::CertificateVerifier;
 using grpc::experimental::ExternalCertificateVerifier;
 using grpc::experimental::FileWatcherCertificateProvider;
 using grpc::experimental::TlsCustomVerificationCheckRequest;
@@ -72,7 +71,7 @@ constexpr unsigned kProviderSeconds = 1;  // how often gRPC looks at the files i
 // A certificate that is renewed as it should be never gets there.
 constexpr double kOldShare = 0.1;
 
-std::string_view View(grpc::string_ref text) { return {text.data(), text.size()}; }
+std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
 // Comes after gRPC's own check of the chain, which knows no revocation and no change of it.
 class GateVerifier final : public ExternalCertificateVerifier {

@@ -72,7 +72,7 @@ void RemoveFolder(rocksdb::Env& env, const std::string& dir) {
   std::vector<std::string> names;
   env.GetChildren(dir, &names).PermitUncheckedError();
   for (const std::string& name : names) {
-    if (name != "." && name != "..") env.DeleteFile(dir + "/" + name).PermitUncheckedError();
+    if (name != "." && name != "..") env.DeleteFile(absl::StrFormat("%s/%s", dir, name)).PermitUncheckedError();
   }
   env.DeleteDir(dir).PermitUncheckedError();
 }

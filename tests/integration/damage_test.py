@@ -103,6 +103,7 @@ class FullDiskTest(unittest.TestCase):
         try:
             with Daemon('--persistence.log_segment_bytes', '4MiB', '--persistence.queue_bytes', '4MiB',
                         '--pruning.keep_recent_states', '4', '--health.min_free_disk_bytes', '8MiB',
+                        '--server.default_deadline', '5s',
                         data=os.path.join(disk, 'data')) as daemon:
                 self.fill(daemon, disk)
         finally:
@@ -122,7 +123,7 @@ class FullDiskTest(unittest.TestCase):
                 big[0].code = os.urandom(1 << 20)
                 daemon.state.ApplyStateChanges(pb.ApplyStateChangesRequest(
                     number=number + 1, hash=(number + 1).to_bytes(32, 'big'), parent_hash=number.to_bytes(32, 'big'),
-                    changes=big), timeout=20)
+                    changes=big))
                 number += 1
         self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED, refused.exception.details())
         self.assertRegex(refused.exception.details(), 'disk .* nearly full|flush has not kept up')
