@@ -11,17 +11,11 @@
 #include "rocksdb/db.h"
 #include "rocksdb/metadata.h"
 #include "rocksdb/sst_file_reader.h"
+#include "storage/rocksdb_no_log.h"
 #include "storage/rocksdb_status.h"
 
 namespace mptd::storage {
 namespace {
-
-// RocksDB would otherwise start a new log file in the folder.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
 
 rocksdb::DBOptions ReadOnlyOptions() {
   rocksdb::DBOptions options;

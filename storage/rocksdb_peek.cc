@@ -8,17 +8,11 @@
 
 #include "absl/strings/str_format.h"
 #include "rocksdb/db.h"
+#include "storage/rocksdb_no_log.h"
 #include "storage/rocksdb_status.h"
 
 namespace mptd::storage {
 namespace {
-
-// RocksDB would otherwise start a new log file in the folder.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
 
 class OpenStore {
  public:
