@@ -77,7 +77,7 @@ struct Settings {
     Compression compression_algo = Compression::kZstd;  // never kNone when enable_compression is set
     uint64_t flush_blocks = 256;
     absl::Duration flush_interval = absl::Seconds(5);
-    uint64_t queue_bytes = uint64_t{128} << 20;
+    uint64_t queue_bytes = uint64_t{96} << 20;
     uint64_t log_segment_bytes = uint64_t{4} << 20;
   };
   struct Cache {
@@ -90,7 +90,7 @@ struct Settings {
     uint64_t node_cache_bytes = uint64_t{640} << 20;
     uint64_t row_cache_bytes = uint64_t{128} << 20;
     uint64_t block_cache_bytes = uint64_t{64} << 20;
-    uint64_t history_memory_bytes = uint64_t{64} << 20;
+    uint64_t history_memory_bytes = uint64_t{96} << 20;
   };
   struct Pruning {
     bool enable_pruning = true;  // false: archive

@@ -1,4 +1,4 @@
-// A log for RocksDB that keeps nothing, where it would otherwise write one of its own into the folder.
+// For opening a store that is only to be read. Internal to storage.
 #pragma once
 
 #include <cstdarg>
@@ -7,10 +7,11 @@
 
 namespace mptd::storage {
 
+// RocksDB would otherwise start a new log file in the folder.
 class NoLog final : public rocksdb::Logger {
  public:
   using rocksdb::Logger::Logv;
-  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+  void Logv(const char*, va_list) override {}
 };
 
 }  // namespace mptd::storage

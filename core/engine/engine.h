@@ -45,8 +45,8 @@ struct EngineLimits {
   uint64_t node_cache_bytes = 640u << 20;           // trie nodes in memory; 0: none that the tables have
   uint64_t row_cache_bytes = 128u << 20;            // accounts and slots in memory; 0: as above
   uint64_t block_cache_bytes = 64u << 20;           // RocksDB's
-  uint64_t history_memory_bytes = 64u << 20;        // undo records indexed in memory
-  uint64_t queue_bytes = 128u << 20;                // unflushed changes; Apply waits when it is full
+  uint64_t history_memory_bytes = 96u << 20;        // undo records indexed in memory
+  uint64_t queue_bytes = 96u << 20;                 // unflushed changes; Apply waits when it is full
   absl::Duration cache_ttl = absl::ZeroDuration();  // nodes and rows not used for so long are dropped; zero: never
 };
 

@@ -179,6 +179,8 @@ void HistoryWorker::Load(uint64_t sequence, const std::vector<UndoRow>& account_
     }
   }
   page->Shrink();
+  // Whoever starts a daemon may be about to ask it, and nothing waits for this yet.
+  store_->nodes.ExpectQuestions();
   store_->nodes.Add(std::move(page));
 }
 

@@ -89,6 +89,8 @@ class NodeHistory {
   void Add(std::shared_ptr<const NodeUndoPage> page);
   // Enters what has come while nobody asked, if somebody has asked since.
   void CatchUp();
+  // As if somebody had asked.
+  void ExpectQuestions() { asked_.store(true, std::memory_order_relaxed); }
   // Nobody asks any more for entries of transitions up to this one.
   void TrimThrough(uint64_t sequence);
 

@@ -30,6 +30,16 @@ PATIENCE = 120
 ZERO_HASH = bytes(32)
 EMPTY_ROOT = bytes.fromhex('56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421')
 
+def eventually(condition):
+    """Whether the condition comes to hold; waits for it."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def environment():
     """Without what the tests are given, which the daemon would take for settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith('MPTD_')}

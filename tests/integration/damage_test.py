@@ -15,20 +15,12 @@ import urllib.request
 
 import grpc
 
-from client import MPTCTL, PATIENCE, SHORT, ZERO_HASH, Daemon, admin_pb, environment, pb, quantity, with_sanitizer, word
+from client import (MPTCTL, PATIENCE, SHORT, ZERO_HASH, Daemon, admin_pb, environment, eventually, pb, quantity,
+                    with_sanitizer, word)
 
 FAIL_SYNC = os.path.join(os.environ.get('MPTD_BUILD', ''), 'tests/libmptd_fail_sync.so')
 ACCOUNTS = 300
 FOOTER = 53  # bytes, of a table file
-
-
-def eventually(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def get(daemon, path):

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import signal
-import time
 import unittest
 import urllib.error
 import urllib.request
 
 import grpc
 
-from client import PATIENCE, Daemon, admin_pb, block_request, health_grpc, health_pb, pb
+from client import PATIENCE, Daemon, admin_pb, block_request, eventually, health_grpc, health_pb, pb
 
 TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 CHECKS = ['corruption', 'writable', 'queue', 'last_sync', 'storage', 'disk_space', 'memory', 'hashing', 'log']
@@ -24,15 +23,6 @@ def http(daemon, path):
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-def eventually(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def grpc_health(daemon, service):
