@@ -142,7 +142,6 @@ Readings ReadMachine(const config::Settings& settings) {
                                .revocation_lists = security.tls_crl_file},
                               out.now);
   out.log_file = ReadLogFile(settings.logging.file);
-  const config::Settings::Security& security = settings.security;
   out.data = ReadData(settings.server.data_dir, {.file = security.encryption_key_file,
                                                  .environment = security.encryption_key_env,
                                                  .command = security.encryption_key_command});
