@@ -85,7 +85,7 @@ try mptctl proof --out
   const Ran ran = RunShell(complete);
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(ran.err, "");
-  EXPECT_EQ(ran.out, "root rollback\njson\nzsh\n--reorganize\n--limit\n--output\n");
+  EXPECT_EQ(ran.out, "root rollback rotate-key\njson\nzsh\n--reorganize\n--limit\n--output\n");
 }
 
 TEST(CompletionTest, EveryShellHasAScript) {

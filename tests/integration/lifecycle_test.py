@@ -70,7 +70,7 @@ class RefusalTest(unittest.TestCase):
                 text = file.read()
             number = ''.join(c for c in text if c.isdigit())
             with open(path, 'w', encoding='utf-8') as file:
-                file.write(text.replace(number, str(int(number) + 1)))
+                file.write(text.replace(number, str(int(number) + 9)))
             self.refuses(daemon.data, words=['format', 'newer'])
             with open(path, 'w', encoding='utf-8') as file:
                 file.write(text)

@@ -146,8 +146,8 @@ class MetricsTest(unittest.TestCase):
     def test_no_label_names_an_account_or_a_block(self):
         labels = {label for line in self.text.splitlines() if not line.startswith('#')
                   for label in re.findall(r'[{,](\w+)="', line)}
-        self.assertLessEqual(labels, {'cache', 'check', 'code', 'le', 'limit', 'method', 'part', 'pool', 'table',
-                                       'version'})
+        self.assertLessEqual(labels, {'cache', 'check', 'code', 'le', 'limit', 'method', 'part', 'pool', 'reason',
+                                       'table', 'version'})
 
     @unittest.skipUnless(PROMTOOL, 'promtool is not installed; scripts/setup --test does it')
     def test_promtool_has_nothing_to_say(self):

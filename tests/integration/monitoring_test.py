@@ -191,7 +191,8 @@ class MonitoringTest(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.backups, ignore_errors=True)
         authority = Authority(cls.backups, 'authority')
         pair = authority.issue('mptd', use='serverAuth, clientAuth')
-        cls.daemon = TlsDaemon('--backup.dir', os.path.join(cls.backups, 'made'), '--security.tls_cert_file', pair.cert,
+        cls.daemon = TlsDaemon('--backup.dir', os.path.join(cls.backups, 'made'), '--security.audit_file',
+                               os.path.join(cls.backups, 'audit'), '--security.tls_cert_file', pair.cert,
                                '--security.tls_key_file', pair.key, '--security.tls_client_ca_file', authority.cert,
                                '--security.tls_crl_file', authority.crl(os.path.join(cls.backups, 'crl')),
                                trust=authority.cert, pair=pair).start()

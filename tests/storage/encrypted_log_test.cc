@@ -112,7 +112,8 @@ TEST_F(EncryptedLogTest, NoNonceIsUsedTwiceAfterAFailure) {
   const auto record_at_start = [&] {
     return files_.Content(SegmentPath(1)).substr(kSegmentHeaderBytes + kRecordHeaderBytes, 48);
   };
-  files_.Arm(1, Fault::kNoSpace);
+  // The thread that makes the next segment writes, too.
+  files_.Arm(1, Fault::kNoSpaceStays);
   EXPECT_EQ((*log)->Append(large).status().code(), absl::StatusCode::kResourceExhausted);
   const std::string refused = record_at_start();
   files_.Heal();
