@@ -51,8 +51,8 @@ class AuditTest : public ::testing::Test {
   void Add(AuditLog& log, uint64_t first, uint64_t last) const {
     for (uint64_t n = first; n <= last; ++n) log.Add(Block(n));
   }
-  // A process that writes long lines until it is killed, in the middle of one or not, which is not before it has said of
-  // `at_least` that they are written. How many it has said that of.
+  // A process that writes long lines until it is killed, in the middle of one or not, which is not before it has said
+  // of `at_least` that they are written. How many it has said that of.
   uint64_t LinesUntilKilled(uint64_t at_least) const {
     int pipe_fds[2];
     EXPECT_EQ(pipe(pipe_fds), 0);
@@ -380,8 +380,7 @@ TEST_F(AuditTest, ManyThreadsWriteOneChain) {
 
 // Whoever is refused a thousand times a second does not fill the disk, and yet it is known how often it was.
 TEST_F(AuditTest, RefusalsThatAreTooManyAreCounted) {
-  auto log =
-      *AuditLog::Open({.file = file_, .max_refusals = 3, .refusals_per_second = 2, .write = {}});
+  auto log = *AuditLog::Open({.file = file_, .max_refusals = 3, .refusals_per_second = 2, .write = {}});
   const absl::Time start = absl::FromUnixSeconds(1'700'000'000);
   const auto refuse = [&](absl::Time when) { log->AddRefusal({.time = when, .event = "refused"}); };
   for (int i = 0; i < 100; ++i) refuse(start);

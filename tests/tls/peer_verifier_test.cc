@@ -69,7 +69,8 @@ TEST_F(PeerVerifierTest, NotTooWeak) {
 }
 
 TEST_F(PeerVerifierTest, IsDescribedForPeople) {
-  EXPECT_THAT(DescribeCertificate(leaf_.Pem()), ::testing::MatchesRegex("CN=leaf, serial [0-9A-F]+, issued by CN=root"));
+  EXPECT_THAT(DescribeCertificate(leaf_.Pem()),
+              ::testing::MatchesRegex("CN=leaf, serial [0-9A-F]+, issued by CN=root"));
   EXPECT_EQ(DescribeCertificate(""), "");
   EXPECT_EQ(DescribeCertificate("nonsense"), "");
 }
