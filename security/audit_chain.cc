@@ -61,6 +61,8 @@ std::string SealLine(const AuditEntry& entry, AuditHead& head) {
   AddText("root", entry.root, fields);
   AddText("code", entry.code, fields);
   AddText("reason", entry.reason, fields);
+  AddText("peer", entry.peer, fields);
+  AddText("certificate", entry.certificate, fields);
   AddText("request_id", entry.request_id, fields);
   // Callers may send any bytes; in the line they are ASCII.
   std::string line = fields.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);

@@ -26,9 +26,11 @@ struct AuditEntry {
   std::string caller = {};
   std::string method = {};
   std::optional<uint64_t> block = {};
-  std::string root = {};    // 0x...
-  std::string code = {};    // "OK", "UNAUTHENTICATED", ...
-  std::string reason = {};  // for people; cut after 1,000 bytes
+  std::string root = {};         // 0x...
+  std::string code = {};         // "OK", "UNAUTHENTICATED", ...
+  std::string reason = {};       // for people; cut after 1,000 bytes
+  std::string peer = {};         // of who was refused: the connection's other end
+  std::string certificate = {};  // and the certificate that was shown there
   std::string request_id = {};
 };
 

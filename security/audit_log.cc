@@ -66,6 +66,7 @@ AuditLog::~AuditLog() {
   if (syncer_.joinable()) syncer_.join();
   const storage::MutexLock lock(mutex_);
   if (fd_ < 0) return;
+  TellLeftOut();
   WriteWaiting().IgnoreError();
   fdatasync(fd_);
   close(fd_);
@@ -168,6 +169,41 @@ absl::Status AuditLog::WriteWaiting() {
 
 void AuditLog::Add(AuditEntry entry) {
   const storage::MutexLock lock(mutex_);
+  AddLocked(std::move(entry));
+}
+
+bool AuditLog::HasRoomForRefusal(absl::Time now) {
+  if (refusal_room_at_ == absl::InfinitePast()) {
+    refusal_room_ = options_.max_refusals;
+  } else if (now > refusal_room_at_) {  // the clock may have been set back
+    refusal_room_ += absl::ToDoubleSeconds(now - refusal_room_at_) * options_.refusals_per_second;
+  }
+  refusal_room_ = std::min(refusal_room_, options_.max_refusals);
+  refusal_room_at_ = now;
+  if (refusal_room_ < 1) return false;
+  refusal_room_ -= 1;
+  return true;
+}
+
+void AuditLog::AddRefusal(AuditEntry entry) {
+  const storage::MutexLock lock(mutex_);
+  if (HasRoomForRefusal(entry.time)) {
+    AddLocked(std::move(entry));
+  } else {
+    ++left_out_untold_;
+    ++status_.left_out;
+  }
+}
+
+void AuditLog::TellLeftOut() {
+  if (left_out_untold_ == 0) return;
+  AddLocked({.time = absl::Now(),
+             .event = "refusals_left_out",
+             .reason = absl::StrCat(left_out_untold_, " more were refused within the last second or two")});
+  left_out_untold_ = 0;
+}
+
+void AuditLog::AddLocked(AuditEntry entry) {
   if (waiting_.size() >= options_.max_waiting) {
     ++lost_untold_;
     ++status_.lost;
@@ -214,6 +250,7 @@ void AuditLog::SyncNowAndThen() {
       const storage::MutexLock lock(mutex_);
       if (!stopping_) stopped_.wait_for(mutex_, kSyncInterval);
       if (stopping_) return;
+      TellLeftOut();
       if (synced_) continue;
       synced_ = true;
       copy = fcntl(fd_, F_DUPFD_CLOEXEC, 0);

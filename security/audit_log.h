@@ -30,6 +30,9 @@ struct AuditOptions {
   // Changes are refused while a line waits that cannot be written.
   bool required = true;
   size_t max_waiting = 10'000;  // lines; more are counted, and one line tells how many
+  // Of refusals, which anybody can cause: so many at once, and then so many a second, are written.
+  double max_refusals = 1'000;
+  double refusals_per_second = 10;
   // As write(2); for tests that make it fail. Empty: write(2).
   std::function<ssize_t(int fd, const void* data, size_t size)> write;
 };
@@ -41,6 +44,7 @@ struct AuditStatus {
   uint64_t failed_syncs = 0;
   uint64_t waiting = 0;
   uint64_t lost = 0;
+  uint64_t left_out = 0;  // refusals that have no line, for there were too many
 };
 
 class AuditLog {
@@ -55,6 +59,9 @@ class AuditLog {
   AuditLog& operator=(const AuditLog&) = delete;
 
   void Add(AuditEntry entry);
+  // A line about somebody who was refused; nobody may fill the disk with these. Those that are too many are counted,
+  // and within a second or two one line ("refusals_left_out") tells how many.
+  void AddRefusal(AuditEntry entry);
   // To be asked before a change: UNAVAILABLE when lines are required and those that wait cannot be written now, either.
   absl::Status CheckWritable();
   // After the file was renamed: goes on in a new one of the old name, whose first line ("continued") follows the last
@@ -65,6 +72,9 @@ class AuditLog {
  private:
   explicit AuditLog(AuditOptions options) : options_(std::move(options)) {}
   void SyncNowAndThen();
+  void AddLocked(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasRoomForRefusal(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellLeftOut() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WriteWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -77,6 +87,9 @@ class AuditLog {
   AuditStatus status_ ABSL_GUARDED_BY(mutex_);
   std::deque<AuditEntry> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t lost_untold_ ABSL_GUARDED_BY(mutex_) = 0;  // that no line tells of yet
+  double refusal_room_ ABSL_GUARDED_BY(mutex_) = 0;   // lines, as of the time beside it
+  absl::Time refusal_room_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  uint64_t left_out_untold_ ABSL_GUARDED_BY(mutex_) = 0;
   // Bytes behind the last whole line.
   std::string torn_ ABSL_GUARDED_BY(mutex_);
   bool synced_ ABSL_GUARDED_BY(mutex_) = true;

@@ -1,296 +1,118 @@
 #include "server/access.h"
 
-#include <algorithm>
-#include <functional>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "core/errors.h"
-#include "grpc/grpc_security_constants.h"
-#include "grpcpp/security/auth_context.h"
 
 namespace mptd {
-namespace {
 
 using security::Permission;
-using security::RoleRule;
-
-constexpr size_t kMaxName = 256;
-constexpr std::string_view kBearer = "bearer ";
-
-absl::Status Unauthenticated(std::string_view why) {
-  return WithReason(absl::UnauthenticatedError(absl::string_view(why.data(), why.size())), "UNAUTHENTICATED");
-}
-
-// Names come from certificates and tokens, and may be as long as those.
-std::string Named(std::string_view kind, std::string_view name, std::string_view value) {
-  return absl::StrFormat("%s:%s=%s", kind, name, value.substr(0, kMaxName));
-}
-
-// The address without the port, which is another one for each connection.
-std::string PeerAddress(const std::string& peer) {
-  if (peer.starts_with("fd:") || peer.starts_with("unix:")) return "unix";
-  const size_t colon = peer.rfind(':');
-  return peer.starts_with("ipv4:") || peer.starts_with("ipv6:") ? peer.substr(0, colon) : peer;
-}
-
-bool HasSource(const std::vector<RoleRule>& rules, RoleRule::Source source) {
-  return std::any_of(rules.begin(), rules.end(), [source](const RoleRule& rule) { return rule.source == source; });
-}
-
-absl::Status CheckTogether(const AccessOptions& options, const std::vector<RoleRule>& rules) {
-  const auto wrong = [](std::string_view what) {
-    return absl::FailedPreconditionError(absl::string_view(what.data(), what.size()));
-  };
-  const bool secret = !options.jwt_secret_file.empty();
-  const bool issuer = !options.jwt_public_key_file.empty();
-  if (secret != HasSource(rules, RoleRule::Source::kSecret)) {
-    return wrong(
-        "security.jwt_secret_file and rules of security.roles that begin with \"secret\" need each other, as in "
-        "\"secret -> writer\"");
-  }
-  if (issuer != HasSource(rules, RoleRule::Source::kToken)) {
-    return wrong(
-        "security.jwt_public_key_file and rules of security.roles that begin with \"jwt:\" need each other, as "
-        "in \"jwt:sub=indexer -> reader\"");
-  }
-  if (issuer && options.jwt_audience.empty()) {
-    return wrong(
-        "security.jwt_public_key_file needs security.jwt_audience: what tokens for this daemon have as their "
-        "\"aud\", or those for other services of the same issuer would do");
-  }
-  return absl::OkStatus();
-}
-
-Caller WithRoles(std::string name, const std::vector<RoleRule>& rules, RoleRule::Source source,
-                 const std::function<bool(const RoleRule&)>& matches) {
-  Caller out{.name = std::move(name), .permissions = {}};
-  for (const RoleRule& rule : rules) {
-    if (rule.source == source && matches(rule)) out.permissions.Add(rule.role);
-  }
-  return out;
-}
-
-bool Matches(const RoleRule& rule, const UnixPeer& peer) {
-  return rule.source == RoleRule::Source::kUnix && rule.value == absl::StrCat(rule.name == "uid" ? peer.uid : peer.gid);
-}
-
-std::vector<std::string> Names(const grpc::AuthContext& context, const char* property) {
-  std::vector<std::string> out;
-  for (const grpc::string_ref& value : context.FindPropertyValues(property)) {
-    out.emplace_back(value.data(), value.size());
-  }
-  return out;
-}
-
-bool IsOneOf(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-}  // namespace
+using security::RateLimiter;
 
 absl::StatusOr<std::unique_ptr<AccessControl>> AccessControl::Open(const AccessOptions& options,
-                                                                   security::AuditLog* audit, Logger& log) {
-  std::unique_ptr<AccessControl> access(new AccessControl(audit, log));
+                                                                   security::AuditLog* audit,
+                                                                   StandingCertificates* certificates, Logger& log) {
+  std::unique_ptr<AccessControl> access(new AccessControl(audit, certificates, log));
   if (absl::Status status = access->Configure(options); !status.ok()) return status;
   return access;
 }
 
-absl::StatusOr<std::shared_ptr<const AccessControl::Policy>> AccessControl::MakePolicy(const AccessOptions& options) {
-  auto policy = std::make_shared<Policy>();
-  policy->options = options;
-  for (const std::string& text : options.roles) {
-    absl::StatusOr<RoleRule> rule = security::ParseRoleRule(text);
-    if (!rule.ok()) {
-      return absl::FailedPreconditionError(absl::StrFormat("security.roles: \"%s\" %s", text, rule.status().message()));
-    }
-    policy->rules.push_back(*std::move(rule));
-  }
-  if (absl::Status status = CheckTogether(options, policy->rules); !status.ok()) return status;
-  if (!options.jwt_secret_file.empty()) {
-    auto secret = security::TokenVerifier::FromSecretFile(options.jwt_secret_file);
-    if (!secret.ok()) return secret.status();
-    policy->secret = *std::move(secret);
-  }
-  if (!options.jwt_public_key_file.empty()) {
-    auto issuer = security::TokenVerifier::FromPublicKeyFile(options.jwt_public_key_file, options.jwt_algorithm,
-                                                             options.jwt_audience);
-    if (!issuer.ok()) return issuer.status();
-    policy->issuer = *std::move(issuer);
-  }
-  return policy;
-}
-
 absl::Status AccessControl::Configure(const AccessOptions& options) {
-  absl::StatusOr<std::shared_ptr<const Policy>> made = MakePolicy(options);
-  if (!made.ok()) return made.status();
-  // What listens was set up for one or the other.
-  if (const auto before = policy(); before != nullptr) {
-    if (before->authenticates() != (*made)->authenticates() ||
-        HasSource(before->rules, RoleRule::Source::kUnix) != HasSource((*made)->rules, RoleRule::Source::kUnix)) {
-      return absl::FailedPreconditionError(
-          "security.roles: whether callers need roles at all, and whether those of unix sockets do, changes with a "
-          "restart "
-          "only");
-    }
-  }
+  if (absl::Status status = callers_.Configure(options); !status.ok()) return status;
   limiter_.SetLimits(options.rates);
   const bool limits = options.rates != security::RateLimits{};
-  const MutexLock lock(mutex_);
-  policy_ = *std::move(made);
-  idle_ = !policy_->authenticates() && !limits && audit_ == nullptr;
+  idle_ = !callers_.enabled() && !limits && audit_ == nullptr && certificates_ == nullptr;
   return absl::OkStatus();
-}
-
-std::shared_ptr<const AccessControl::Policy> AccessControl::policy() const {
-  const MutexLock lock(mutex_);
-  return policy_;
-}
-
-bool AccessControl::authenticates() const { return policy()->authenticates(); }
-
-bool AccessControl::knows_unix_peers() const { return HasSource(policy()->rules, RoleRule::Source::kUnix); }
-
-bool AccessControl::Knows(const UnixPeer& peer) const {
-  const auto now = policy();
-  return std::any_of(now->rules.begin(), now->rules.end(), [&](const RoleRule& rule) { return Matches(rule, peer); });
-}
-
-absl::StatusOr<Caller> AccessControl::FromToken(const Policy& policy, std::string_view header) {
-  const auto head = std::string(header.substr(0, kBearer.size()));
-  if (absl::AsciiStrToLower(head) != kBearer) return Unauthenticated("the authorization is not \"Bearer <token>\"");
-  if (policy.secret == nullptr && policy.issuer == nullptr) {
-    return Unauthenticated("this daemon takes no tokens; leave the token out, or see security.jwt_secret_file");
-  }
-  const std::string_view text = header.substr(kBearer.size());
-  // Each verifier has its own algorithm and key, so that the header cannot have one's key used with another's
-  // algorithm.
-  const bool by_issuer = policy.issuer != nullptr && (policy.secret == nullptr || policy.issuer->NamesAlgorithm(text));
-  const absl::Time now = absl::Now();
-  const absl::StatusOr<security::Token> token = (by_issuer ? policy.issuer : policy.secret)->Verify(text, now);
-  if (!token.ok()) return WithReason(token.status(), "UNAUTHENTICATED");
-  if (!token->id.empty()) {
-    switch (replays_.TryUse(absl::StrCat(by_issuer, token->id), token->expires, now)) {
-      case security::ReplayGuard::Use::kReplayed:
-        return Unauthenticated("the token was used before: its \"jti\" is for one call");
-      case security::ReplayGuard::Use::kFull:
-        return Unauthenticated("too many tokens with a \"jti\" are in use; try again when some have expired");
-      case security::ReplayGuard::Use::kFirst:
-        break;
-    }
-  }
-  const auto source = by_issuer ? RoleRule::Source::kToken : RoleRule::Source::kSecret;
-  const auto who = token->Find(by_issuer ? "sub" : "id");
-  std::string name = by_issuer ? "jwt" : "secret";
-  if (who.has_value()) name = Named(name, by_issuer ? "sub" : "id", *who);
-  return WithRoles(std::move(name), policy.rules, source,
-                   [&](const RoleRule& rule) { return rule.name.empty() || token->Has(rule.name, rule.value); });
-}
-
-// TLS has verified the certificate, or there is none: the listeners ask for it in no other way.
-std::optional<Caller> AccessControl::FromCertificate(const Policy& policy, const grpc::ServerContextBase& context) {
-  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
-  if (auth == nullptr || !auth->IsPeerAuthenticated()) return std::nullopt;
-  const std::vector<std::string> common = Names(*auth, GRPC_X509_CN_PROPERTY_NAME);
-  const std::vector<std::string> alternative = Names(*auth, GRPC_X509_SAN_PROPERTY_NAME);
-  if (common.empty() && alternative.empty()) return std::nullopt;
-  std::string name = common.empty() ? Named("cert", "SAN", alternative.front()) : Named("cert", "CN", common.front());
-  return WithRoles(std::move(name), policy.rules, RoleRule::Source::kCertificate,
-                   [&](const RoleRule& rule) { return IsOneOf(rule.name == "CN" ? common : alternative, rule.value); });
-}
-
-std::optional<Caller> AccessControl::FromUnixSocket(const Policy& policy,
-                                                    const grpc::ServerContextBase& context) const {
-  const std::optional<UnixPeer> peer = unix_peers_.Find(context.peer());
-  if (!peer.has_value()) return std::nullopt;
-  return WithRoles(Named("unix", "uid", absl::StrCat(peer->uid)), policy.rules, RoleRule::Source::kUnix,
-                   [&](const RoleRule& rule) { return Matches(rule, *peer); });
-}
-
-absl::StatusOr<Caller> AccessControl::Authenticate(const Policy& policy, const grpc::ServerContextBase& context) {
-  if (!policy.authenticates()) {
-    return Caller{.name = PeerAddress(context.peer()), .permissions = security::Permissions::All()};
-  }
-  const auto [begin, end] = context.client_metadata().equal_range("authorization");
-  if (begin != end) {
-    if (std::next(begin) != end) return Unauthenticated("there is more than one authorization");
-    return FromToken(policy, std::string_view(begin->second.data(), begin->second.size()));
-  }
-  if (std::optional<Caller> caller = FromCertificate(policy, context); caller.has_value()) return *std::move(caller);
-  if (std::optional<Caller> caller = FromUnixSocket(policy, context); caller.has_value()) return *std::move(caller);
-  return Unauthenticated(
-      "the caller has shown neither a token nor a client certificate, nor is it a known user of a unix socket");
 }
 
 absl::Status AccessControl::Refuse(Refusal why, const Call& call, const std::string& caller, absl::Status status) {
   refused_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
   log_.Log(LogLevel::kDebug, LogModule::kRpc, "refused",
            {{"method", call.name}, {"caller", caller}, {"reason", status.message()}});
-  Audit({.time = absl::Now(),
-         .event = "refused",
-         .caller = caller,
-         .method = std::string(call.name),
-         .code = absl::StatusCodeToString(status.code()),
-         .reason = std::string(status.message()),
-         .request_id = std::string(call.request_id)});
+  if (audit_ == nullptr) return status;
+  audit_->AddRefusal({.time = absl::Now(),
+                      .event = "refused",
+                      .caller = caller,
+                      .method = std::string(call.name),
+                      .code = absl::StatusCodeToString(status.code()),
+                      .reason = std::string(status.message()),
+                      .peer = call.context == nullptr ? "" : call.context->peer(),
+                      .certificate = call.context == nullptr ? "" : CertificateOf(*call.context),
+                      .request_id = std::string(call.request_id)});
   return status;
 }
 
-absl::Status AccessControl::CheckLimits(const Call& call, const std::string& caller) {
-  const auto kind =
-      call.needs == Permission::kWrite ? security::RateLimiter::Kind::kWrite : security::RateLimiter::Kind::kRead;
-  if (const absl::Duration wait = limiter_.Take(caller, kind, absl::Now()); wait > absl::ZeroDuration()) {
-    const char* limit = kind == security::RateLimiter::Kind::kWrite ? "max_writes_per_second" : "max_reads_per_second";
-    absl::Status status =
-        RetryLater(absl::StrCat("the caller makes more calls a second than security.", limit, " lets it"), wait);
-    return Refuse(Refusal::kRate, call, caller, WithReason(WithLimit(std::move(status), limit), "RATE_LIMITED"));
-  }
+absl::Status AccessControl::CheckCertificate(const Call& call) {
+  if (certificates_ == nullptr) return absl::OkStatus();
+  const absl::Status status = certificates_->Check(*call.context, absl::Now());
+  if (status.ok()) return status;
+  return Refuse(Refusal::kAuthentication, call, CallerAddress(*call.context), WithReason(status, "UNAUTHENTICATED"));
+}
+
+absl::Status AccessControl::CheckRate(const Call& call, const std::string& caller) {
+  const bool write = call.needs == Permission::kWrite;
+  const absl::Duration wait =
+      limiter_.Take(caller, write ? RateLimiter::Kind::kWrite : RateLimiter::Kind::kRead, absl::Now());
+  if (wait <= absl::ZeroDuration()) return absl::OkStatus();
+  const char* limit = write ? "max_writes_per_second" : "max_reads_per_second";
+  absl::Status status =
+      RetryLater(absl::StrCat("the caller makes more calls a second than security.", limit, " lets it"), wait);
+  return Refuse(Refusal::kRate, call, caller, WithReason(WithLimit(std::move(status), limit), "RATE_LIMITED"));
+}
+
+absl::Status AccessControl::CheckAudit(const Call& call, const std::string& caller) {
   if (!call.changes || audit_ == nullptr) return absl::OkStatus();
   absl::Status writable = audit_->CheckWritable();
   return writable.ok() ? writable : Refuse(Refusal::kAudit, call, caller, WithReason(writable, "AUDIT_UNAVAILABLE"));
 }
 
-Admission AccessControl::Decide(const Call& call, const grpc::ServerContextBase& context) {
-  const std::shared_ptr<const Policy> now = policy();
-  absl::StatusOr<Caller> caller = Authenticate(*now, context);
+Admission AccessControl::Decide(const Call& call) {
+  if (absl::Status status = CheckCertificate(call); !status.ok()) {
+    return {.caller = CallerAddress(*call.context), .status = std::move(status)};
+  }
+  const absl::StatusOr<Caller> caller = callers_.Authenticate(*call.context);
+  Admission out{.caller = caller.ok() ? caller->name : CallerAddress(*call.context), .status = {}};
+  // Also of who is refused for another reason: guessing is not for free.
+  out.status = CheckRate(call, out.caller);
+  if (!out.status.ok()) return out;
   if (!caller.ok()) {
-    std::string address = PeerAddress(context.peer());
-    absl::Status status = Refuse(Refusal::kAuthentication, call, address, caller.status());
-    return {.caller = std::move(address), .status = std::move(status)};
-  }
-  absl::Status status;
-  if (!caller->permissions.Has(call.needs)) {
-    status = Refuse(Refusal::kPermission, call, caller->name,
-                    WithReason(absl::PermissionDeniedError(
-                                   absl::StrFormat("%s has no role for %s, which takes the role %s", caller->name,
-                                                   call.name, security::RolesWith(call.needs))),
-                               "PERMISSION_DENIED"));
+    out.status = Refuse(Refusal::kAuthentication, call, out.caller, caller.status());
+  } else if (!caller->permissions.Has(call.needs)) {
+    out.status =
+        Refuse(Refusal::kPermission, call, out.caller,
+               WithReason(absl::PermissionDeniedError(absl::StrFormat("%s has no role for %s, which takes the role %s",
+                                                                      out.caller, call.name, RolesWith(call.needs))),
+                          "PERMISSION_DENIED"));
   } else {
-    status = CheckLimits(call, caller->name);
+    out.status = CheckAudit(call, out.caller);
   }
-  return {.caller = std::move(caller->name), .status = std::move(status)};
+  return out;
 }
 
 Admission AccessControl::Admit(Method method, const grpc::ServerContextBase& context, std::string_view request_id) {
   if (idle_.load(std::memory_order_relaxed)) return {};
   const MethodAccess& row = AccessOf(method);
-  return Decide(
-      {.name = Name(method), .needs = row.needs, .changes = row.audited != Audited::kNo, .request_id = request_id},
-      context);
+  return Decide({.name = Name(method),
+                 .needs = row.needs,
+                 .changes = row.audited != Audited::kNo,
+                 .request_id = request_id,
+                 .context = &context});
 }
 
-Admission AccessControl::Admit(std::string_view name, const grpc::ServerContextBase& context) {
-  return Decide({.name = name, .needs = Permission::kRead, .changes = false, .request_id = {}}, context);
+Admission AccessControl::AdmitForeign(std::string_view name, bool free, const grpc::ServerContextBase& context) {
+  const Call call{.name = name, .needs = Permission::kRead, .changes = false, .request_id = {}, .context = &context};
+  if (free) return {.caller = {}, .status = CheckCertificate(call)};
+  return Decide(call);
 }
 
 absl::Status AccessControl::AdmitBlock(Method method, const std::string& caller, std::string_view request_id) {
   if (idle_.load(std::memory_order_relaxed)) return absl::OkStatus();
-  return CheckLimits({.name = Name(method), .needs = AccessOf(method).needs, .changes = true, .request_id = request_id},
-                     caller);
+  const Call block{.name = Name(method), .needs = AccessOf(method).needs, .changes = true, .request_id = request_id};
+  if (absl::Status status = CheckRate(block, caller); !status.ok()) return status;
+  return CheckAudit(block, caller);
 }
 
 void AccessControl::Audit(security::AuditEntry entry) {
@@ -309,6 +131,8 @@ void AccessControl::Write(MetricsWriter& writer) const {
                  static_cast<double>(status.lines));
   writer.Counter("mptd_audit_lost_lines_total", "Lines of the audit log that could be neither written nor kept.",
                  static_cast<double>(status.lost));
+  writer.Counter("mptd_audit_refusals_left_out_total", "Refusals without a line, for there were too many of them.",
+                 static_cast<double>(status.left_out));
   writer.Counter("mptd_audit_failures_total", "Writes and syncs of the audit log that have failed.",
                  static_cast<double>(status.failed_writes + status.failed_syncs));
   writer.Gauge("mptd_audit_waiting_lines", "Lines of the audit log that cannot be written now.",

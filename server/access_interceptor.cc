@@ -36,7 +36,8 @@ class AccessInterceptor final : public grpc::experimental::Interceptor {
 
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
-      const Admission admission = access_.Admit(info_->method(), *info_->server_context());
+      const Admission admission =
+          access_.AdmitForeign(info_->method(), IsFree(info_->method()), *info_->server_context());
       if (!admission.status.ok()) End(info_->server_context(), admission.status);
     }
     methods->Proceed();
@@ -54,7 +55,7 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
   // gRPC takes null for "not this call", and deletes what it gets.
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     const std::string_view method = info->method();
-    if (IsFree(method) || IsOurs(method) || !access_.authenticates()) return nullptr;
+    if (IsOurs(method)) return nullptr;
     return std::make_unique<AccessInterceptor>(access_, info).release();
   }
 

@@ -1,6 +1,6 @@
 // The gate for calls of services that are not ours, such as reflection: a gRPC interceptor that refuses whoever may not
-// read. Health is free for everybody: load balancers and probes have no role. Calls of our own services pass, for
-// CallTrace is their gate.
+// read. Health is free for everybody whose connection is good: load balancers and probes have no role. Calls of our own
+// services pass, for CallTrace is their gate.
 #pragma once
 
 #include <memory>

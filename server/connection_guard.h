@@ -17,6 +17,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "server/mutex.h"
+#include "server/own_connections.h"
 
 namespace mptd {
 
@@ -33,18 +34,10 @@ class ConnectionGuard {
   size_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
  private:
-  // A connection by its inode, which no other socket has, whatever its descriptor is.
-  struct Connection {
-    int descriptor;
-    uint64_t inode;
-  };
-
   void Run();
   void Check();
-  std::vector<Connection> Find() const;
 
-  std::vector<uint16_t> ports_;
-  std::vector<std::string> paths_;  // of unix sockets
+  const OwnConnections own_;
   const size_t max_;
   const std::function<void(size_t)> on_closed_;
   std::atomic<size_t> connections_{0};

@@ -35,19 +35,20 @@ absl::StatusOr<std::string> SetLogLevel(Logger& log, const std::string& level, c
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(DaemonOptions options, std::unique_ptr<StateEngine> engine,
                                                       EngineWatch& watch, Logger& log) {
-  std::unique_ptr<ServerTls> tls;
-  if (options.tls.enabled()) {
-    absl::StatusOr<std::unique_ptr<ServerTls>> opened = ServerTls::Open(options.tls, log);
-    if (!opened.ok()) return opened.status();
-    tls = *std::move(opened);
-  }
   std::unique_ptr<security::AuditLog> audit;
   if (!options.audit.file.empty()) {
     auto opened = security::AuditLog::Open(options.audit);
     if (!opened.ok()) return opened.status();
     audit = *std::move(opened);
   }
-  auto access = AccessControl::Open(options.runtime.access, audit.get(), log);
+  std::unique_ptr<ServerTls> tls;
+  if (options.tls.enabled()) {
+    absl::StatusOr<std::unique_ptr<ServerTls>> opened = ServerTls::Open(options.tls, audit.get(), log);
+    if (!opened.ok()) return opened.status();
+    tls = *std::move(opened);
+  }
+  auto access = AccessControl::Open(options.runtime.access, audit.get(),
+                                    tls == nullptr ? nullptr : &tls->watch().certificates(), log);
   if (!access.ok()) return access.status();
   options.grpc.access = access->get();
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(engine), watch, std::move(tls),
@@ -63,8 +64,8 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
       log_(log),
       watch_(watch),
       config_(options_.runtime.config),
-      tls_(std::move(tls)),
       audit_(std::move(audit)),
+      tls_(std::move(tls)),
       access_(std::move(access)),
       engine_(std::move(engine)),
       calls_(MakeCallMetrics()) {
@@ -116,6 +117,7 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
 
 Daemon::~Daemon() {
   if (engine_ != nullptr) Stop().IgnoreError();
+  if (tls_ != nullptr) SendFailedHandshakesTo(nullptr);
 }
 
 void Daemon::AddMetrics() {
@@ -184,11 +186,17 @@ absl::Status Daemon::ListenForGrpc() {
     for (size_t i = 0; i < closed; ++i) rpc_->refusals().CountOne("max_connections");
     log_.Warn(LogModule::kRpc, "connections_closed", {{"closed", closed}, {"limit", options_.grpc.max_connections}});
   });
-  if (!apart) return absl::OkStatus();
-  options.listen = {options_.admin_listen};
-  grpc = GrpcServer::Start(options, {admin});
-  if (!grpc.ok()) return grpc.status();
-  admin_grpc_ = *std::move(grpc);
+  if (apart) {
+    options.listen = {options_.admin_listen};
+    grpc = GrpcServer::Start(options, {admin});
+    if (!grpc.ok()) return grpc.status();
+    admin_grpc_ = *std::move(grpc);
+  }
+  if (tls_ == nullptr) return absl::OkStatus();
+  std::vector<std::string> all = grpc_addresses();
+  for (std::string& address : admin_addresses()) all.push_back(std::move(address));
+  tls_->watch().SetAddresses(all);
+  SendFailedHandshakesTo(&tls_->watch());
   return absl::OkStatus();
 }
 
@@ -207,9 +215,9 @@ absl::Status Daemon::Listen() {
              {"tls", tls_ != nullptr},
              {"http", absl::StrJoin(http_addresses(), ",")}});
   log_.Info(LogModule::kServer, "access",
-            {{"callers_need_roles", access_->authenticates()},
-             {"message", access_->authenticates() ? "whoever has no role is refused"
-                                                  : "whoever can connect may do everything; see security.roles"}});
+            {{"callers_need_roles", access_->callers().enabled()},
+             {"message", access_->callers().enabled() ? "whoever has no role is refused"
+                                                      : "whoever can connect may do everything; see security.roles"}});
   AuditEvent("started", options_.version);
   return absl::OkStatus();
 }
@@ -307,6 +315,7 @@ EngineStatus Daemon::Tick() {
     if (admin_grpc_ != nullptr) admin_grpc_->SetServing(service, ready);
   }
   rpc_->events().CachePerformance();
+  if (tls_ != nullptr) tls_->watch().Tick(absl::Now());
   return engine_->Status();
 }
 

@@ -81,7 +81,8 @@ class Daemon {
   // After the audit log's file was renamed: see AuditLog::Reopen. The log says how it went.
   void ReopenAuditLog();
 
-  // To be called about every second: brings health up to date. Returns the status of the engine.
+  // To be called about every second: brings health up to date, and ends connections whose certificate is not good any
+  // more. Returns the status of the engine.
   EngineStatus Tick();
 
   // Says that it is not ready, goes on answering for the drain delay, ends streams, waits for running calls as long as
@@ -117,8 +118,8 @@ class Daemon {
   mutable Mutex config_mutex_;
   std::vector<pb::ConfigEntry> config_ ABSL_GUARDED_BY(config_mutex_);
 
-  const std::unique_ptr<ServerTls> tls_;       // null without TLS
   std::unique_ptr<security::AuditLog> audit_;  // null without one
+  const std::unique_ptr<ServerTls> tls_;       // null without TLS
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<StateEngine> engine_;
   CallMetrics calls_;

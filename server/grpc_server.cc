@@ -24,8 +24,20 @@ constexpr char kReadiness[] = "readyz";
 
 // gRPC's log function has no argument of its own.
 std::atomic<Logger*> grpc_log{nullptr};
+Mutex tls_watch_mutex;
+TlsWatch* tls_watch ABSL_GUARDED_BY(tls_watch_mutex) = nullptr;
+
+// What ssl_transport_security.cc of gRPC says, on the thread of the handshake, whose connection is still open.
+bool TellTlsWatch(std::string_view message) {
+  if (!message.starts_with("Handshake failed with fatal error ")) return false;
+  const MutexLock lock(tls_watch_mutex);
+  if (tls_watch == nullptr) return false;
+  tls_watch->OnFailedHandshake(message);
+  return true;
+}
 
 void ForwardGrpcLog(gpr_log_func_args* args) {
+  if (TellTlsWatch(args->message)) return;
   Logger* log = grpc_log.load(std::memory_order_acquire);
   if (log == nullptr) return;
   // Its errors are about single connections and its own inner life: nothing that an operator has to act on.
@@ -84,16 +96,21 @@ void SendGrpcLogTo(Logger* log) {
   gpr_set_log_function(&ForwardGrpcLog);
 }
 
+void SendFailedHandshakesTo(TlsWatch* watch) {
+  const MutexLock lock(tls_watch_mutex);
+  tls_watch = watch;
+}
+
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const GrpcServerOptions& options, const std::vector<std::pair<std::string, grpc::Service*>>& services) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetOptions(options, builder);
-  if (options.access != nullptr && options.access->authenticates()) {
+  if (options.access != nullptr && options.access->guards_all()) {
     builder.experimental().SetInterceptorCreators(AccessInterceptors(*options.access));
   }
-  const bool own_sockets = options.access != nullptr && options.access->knows_unix_peers();
+  const bool own_sockets = options.access != nullptr && options.access->callers().knows_unix_peers();
   std::vector<int> ports(options.listen.size(), 0);
   for (size_t i = 0; i < options.listen.size(); ++i) {
     const std::string& address = options.listen[i];
@@ -132,9 +149,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
 }
 
 absl::Status GrpcServer::AcceptAt(const std::string& path, AccessControl& access) {
-  const auto known = [&access](const UnixPeer& peer) { return access.Knows(peer); };
+  const auto known = [&access](const UnixPeer& peer) { return access.callers().Knows(peer); };
   auto acceptor = UnixAcceptor::Start(path, [this, &access, known](int fd) {
-    const absl::StatusOr<int> adopted = access.unix_peers().Adopt(fd, known);
+    const absl::StatusOr<int> adopted = access.callers().unix_peers().Adopt(fd, known);
     if (adopted.ok()) grpc::AddInsecureChannelFromFd(server_.get(), *adopted);
   });
   if (!acceptor.ok()) return acceptor.status();

@@ -14,6 +14,7 @@
 #include "grpcpp/server.h"
 #include "metrics/log.h"
 #include "server/access.h"
+#include "server/tls_watch.h"
 #include "server/unix_acceptor.h"
 
 namespace mptd {
@@ -70,5 +71,8 @@ class GrpcServer {
 // Sends what gRPC itself has to say, for the whole process, to `log` (null: to nobody). `log` must outlive all use of
 // gRPC, or be taken back by another call.
 void SendGrpcLogTo(Logger* log);
+// Who is told of handshakes that fail (null: nobody), instead of the log. Needs SendGrpcLogTo. `watch` must be taken
+// back before it goes.
+void SendFailedHandshakesTo(TlsWatch* watch);
 
 }  // namespace mptd

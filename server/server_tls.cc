@@ -21,41 +21,42 @@ namespace mptd {
 
 class PeerGate {
  public:
-  explicit PeerGate(Logger& log) : log_(&log) {}
+  explicit PeerGate(TlsWatch& watch) : watch_(&watch) {}
 
-  void Set(tls::PeerVerifier verifier) {
-    auto next = std::make_shared<const tls::PeerVerifier>(std::move(verifier));
+  void Set(std::shared_ptr<const tls::PeerVerifier> verifier) {
     const MutexLock lock(mutex_);
-    verifier_ = std::move(next);
+    verifier_ = std::move(verifier);
   }
 
-  // The log goes away.
+  // The watch goes away.
   void Close() {
-    const MutexLock lock(mutex_);
-    log_ = nullptr;
+    const MutexLock lock(watch_mutex_);
+    watch_ = nullptr;
   }
 
+  // `leaf` is empty when the caller has shown no certificate.
   grpc::Status Admit(std::string_view leaf, std::string_view chain) {
-    std::shared_ptr<const tls::PeerVerifier> verifier;
-    {
-      const MutexLock lock(mutex_);
-      verifier = verifier_;
-    }
-    if (verifier == nullptr) return {grpc::StatusCode::UNAUTHENTICATED, "no certificates are taken"};
-    const absl::Status status = verifier->Check(leaf, chain);
+    const absl::Status status = leaf.empty() ? absl::UnauthenticatedError("the caller has shown no certificate")
+                                             : verifier()->Check(leaf, chain);
     if (status.ok()) return grpc::Status::OK;
     ++refused_;
-    const MutexLock lock(mutex_);
-    if (log_ != nullptr) log_->Warn(LogModule::kRpc, "tls_peer_refused", {{"reason", status.message()}});
+    const MutexLock lock(watch_mutex_);
+    if (watch_ != nullptr) watch_->OnRefusedCertificate(leaf, status);
     return {grpc::StatusCode::UNAUTHENTICATED, std::string(status.message())};
   }
 
   uint64_t refused() const { return refused_; }
 
  private:
-  Mutex mutex_;
-  Logger* log_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<const tls::PeerVerifier> verifier_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const tls::PeerVerifier> verifier() const {
+    const MutexLock lock(mutex_);
+    return verifier_;
+  }
+
+  mutable Mutex mutex_;
+  std::shared_ptr<const tls::PeerVerifier> verifier_ ABSL_GUARDED_BY(mutex_);  // set before gRPC listens
+  Mutex watch_mutex_;  // of its own: who is let in does not wait for the record of who is not
+  TlsWatch* watch_ ABSL_GUARDED_BY(watch_mutex_);
   std::atomic<uint64_t> refused_{0};
 };
 
@@ -73,7 +74,7 @@ constexpr double kOldShare = 0.1;
 
 std::string_view View(const grpc::string_ref& text) { return {text.data(), text.size()}; }
 
-// Comes after gRPC's own check of the chain, which knows no revocation and no change of it.
+// The only one that decides: a chain that gRPC refused by itself would end the connection without a word about it.
 class GateVerifier final : public ExternalCertificateVerifier {
  public:
   GateVerifier(std::shared_ptr<PeerGate> gate, bool required) : gate_(std::move(gate)), required_(required) {}
@@ -83,7 +84,7 @@ class GateVerifier final : public ExternalCertificateVerifier {
     const std::string_view leaf = View(request->peer_cert());
     if (leaf.empty() && !required_) {
       *status = grpc::Status::OK;
-    } else {  // an empty one, which OpenSSL should have refused, cannot be read
+    } else {
       *status = gate_->Admit(leaf, View(request->peer_cert_full_chain()));
     }
     return true;
@@ -101,7 +102,8 @@ std::string Date(absl::Time time) { return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ"
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ServerTls>> ServerTls::Open(ServerTlsOptions options, Logger& log) {
+absl::StatusOr<std::unique_ptr<ServerTls>> ServerTls::Open(ServerTlsOptions options, security::AuditLog* audit,
+                                                           Logger& log) {
   if (options.tls13_only) {
     if (absl::Status status = tls::RequireTls13(); !status.ok()) return status;
   }
@@ -109,17 +111,20 @@ absl::StatusOr<std::unique_ptr<ServerTls>> ServerTls::Open(ServerTlsOptions opti
   if (!identity.ok()) return identity.status();
   absl::StatusOr<MemoryFile> client_ca = MemoryFile::Create();
   if (!client_ca.ok()) return client_ca.status();
-  std::unique_ptr<ServerTls> out(new ServerTls(std::move(options), *std::move(identity), *std::move(client_ca), log));
+  std::unique_ptr<ServerTls> out(
+      new ServerTls(std::move(options), *std::move(identity), *std::move(client_ca), audit, log));
   if (absl::Status status = out->Reload(); !status.ok()) return status;
   out->MakeCredentials();
   out->watcher_ = std::thread([tls = out.get()] { tls->Watch(); });
   return out;
 }
 
-ServerTls::ServerTls(ServerTlsOptions options, MemoryFile identity, MemoryFile client_ca, Logger& log)
+ServerTls::ServerTls(ServerTlsOptions options, MemoryFile identity, MemoryFile client_ca, security::AuditLog* audit,
+                     Logger& log)
     : options_(std::move(options)),
       log_(log),
-      gate_(std::make_shared<PeerGate>(log)),
+      watch_(audit, log),
+      gate_(std::make_shared<PeerGate>(watch_)),
       identity_(std::move(identity)),
       client_ca_(std::move(client_ca)) {}
 
@@ -147,10 +152,8 @@ void ServerTls::MakeCredentials() {
       std::make_shared<FileWatcherCertificateProvider>(identity, identity, client_ca, kProviderSeconds));
   options.watch_identity_key_cert_pairs();
   if (ask) {
-    options.watch_root_certs();
-    options.set_cert_request_type(options_.require_client_certificates
-                                      ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                                      : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.watch_root_certs();  // whose names callers are told
+    options.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
     options.set_certificate_verifier(
         ExternalCertificateVerifier::Create<GateVerifier>(gate_, options_.require_client_certificates));
   }
@@ -206,7 +209,9 @@ absl::Status ServerTls::Publish(const tls::TlsMaterial& material) {
         tls::PeerVerifier::Create(material.client_ca, material.revocation_lists);
     if (!verifier.ok()) return verifier.status();
     if (absl::Status status = client_ca_.Replace(material.client_ca); !status.ok()) return status;
-    gate_->Set(*std::move(verifier));
+    const auto shared = std::make_shared<const tls::PeerVerifier>(*std::move(verifier));
+    gate_->Set(shared);
+    watch_.certificates().SetVerifier(shared);
   }
   return identity_.Replace(absl::StrCat(material.key, "\n", material.certificate));
 }
@@ -257,8 +262,9 @@ void ServerTls::Write(MetricsWriter& writer) const {
   constexpr char kReloadsHelp[] = "How often the files of TLS were read, the start included.";
   writer.Counter(kReloads, kReloadsHelp, static_cast<double>(reloads_), {{"result", "ok"}});
   writer.Counter(kReloads, kReloadsHelp, static_cast<double>(failures_), {{"result", "refused"}});
-  writer.Counter("mptd_tls_peers_refused_total", "Certificates of callers that were refused after the handshake.",
+  writer.Counter("mptd_tls_peers_refused_total", "Callers that were refused for their certificate, or for having none.",
                  static_cast<double>(gate_->refused()));
+  watch_.Write(writer);
 }
 
 }  // namespace mptd

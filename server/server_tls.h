@@ -17,9 +17,11 @@
 #include "grpcpp/security/server_credentials.h"
 #include "metrics/log.h"
 #include "metrics/metrics.h"
+#include "security/audit_log.h"
 #include "server/health_monitor.h"
 #include "server/memory_file.h"
 #include "server/mutex.h"
+#include "server/tls_watch.h"
 #include "tls/tls_files.h"
 
 namespace mptd {
@@ -38,15 +40,19 @@ class PeerGate;
 // Safe from any thread.
 class ServerTls {
  public:
-  // Reads the files and begins to watch them. `log` must outlive this. The error is one sentence, of the file that is
-  // bad. `tls13_only` is of the whole process, and cannot be taken back.
-  static absl::StatusOr<std::unique_ptr<ServerTls>> Open(ServerTlsOptions options, Logger& log);
+  // Reads the files and begins to watch them. `audit` may be null; it and `log` must outlive this. The error is one
+  // sentence, of the file that is bad. `tls13_only` is of the whole process, and cannot be taken back.
+  static absl::StatusOr<std::unique_ptr<ServerTls>> Open(ServerTlsOptions options, security::AuditLog* audit,
+                                                         Logger& log);
   ~ServerTls();
   ServerTls(const ServerTls&) = delete;
   ServerTls& operator=(const ServerTls&) = delete;
 
   // For as many addresses and servers as one likes; they must be gone before this is.
   const std::shared_ptr<grpc::ServerCredentials>& credentials() const { return credentials_; }
+
+  // What is refused besides calls, and the certificates of connections that stand.
+  TlsWatch& watch() { return watch_; }
 
   // Reads the files now. The error is that of Open, and then nothing has changed.
   absl::Status Reload();
@@ -59,7 +65,8 @@ class ServerTls {
   // What stat says of each file; a change of it is a reason to read them.
   using Stamp = std::vector<int64_t>;
 
-  ServerTls(ServerTlsOptions options, MemoryFile identity, MemoryFile client_ca, Logger& log);
+  ServerTls(ServerTlsOptions options, MemoryFile identity, MemoryFile client_ca, security::AuditLog* audit,
+            Logger& log);
   void MakeCredentials();
   Stamp ReadStamp() const;
   absl::Status ReloadLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -68,6 +75,7 @@ class ServerTls {
 
   const ServerTlsOptions options_;
   Logger& log_;
+  TlsWatch watch_;
   const std::shared_ptr<PeerGate> gate_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;  // constant after Open
 

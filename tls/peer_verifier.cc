@@ -13,6 +13,9 @@ namespace {
 
 using StoreContext = std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>>;
 
+// As TLS itself has it: no keys of less than 112 bits of security, and no signatures with SHA-1.
+constexpr int kSecurityLevel = 2;
+
 void FreeStack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
 
 absl::Status OutOfMemory() { return absl::ResourceExhaustedError("no memory to check a certificate"); }
@@ -56,10 +59,19 @@ absl::Status PeerVerifier::Check(std::string_view leaf, std::string_view chain) 
       X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_CLIENT) != 1) {
     return OutOfMemory();
   }
+  X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(context.get()), kSecurityLevel);
   if (X509_verify_cert(context.get()) == 1) return absl::OkStatus();
   const int error = X509_STORE_CTX_get_error(context.get());
   TakeOpensslError();
   return absl::UnauthenticatedError(absl::StrFormat("%s: %s", SubjectOf(peer), X509_verify_cert_error_string(error)));
+}
+
+std::string DescribeCertificate(std::string_view pem) {
+  const auto certificates = ParseCertificates(pem);
+  if (!certificates.ok()) return "";
+  const X509* const certificate = certificates->front().get();
+  return absl::StrFormat("%s, serial %s, issued by %s", SubjectOf(certificate), SerialOf(certificate),
+                         IssuerOf(certificate));
 }
 
 }  // namespace mptd::tls

@@ -1,8 +1,9 @@
 // Whether a peer's certificate is to be trusted: issued by one of some CAs, valid now, for a client's use, and on no
-// revocation list. Safe from any thread.
+// revocation list. All that counts is decided here: gRPC is told not to verify by itself. Safe from any thread.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -26,5 +27,8 @@ class PeerVerifier {
 
   std::shared_ptr<x509_store_st> store_;
 };
+
+// "CN=prover, serial 1A2B, issued by CN=callers", for people; nothing of what cannot be read.
+std::string DescribeCertificate(std::string_view pem);
 
 }  // namespace mptd::tls

@@ -68,6 +68,17 @@ absl::StatusOr<PrivateKey> ParsePrivateKey(std::string_view pem) {
 
 std::string SubjectOf(const X509* certificate) { return TextOf(X509_get_subject_name(certificate)); }
 
+std::string IssuerOf(const X509* certificate) { return TextOf(X509_get_issuer_name(certificate)); }
+
+std::string SerialOf(const X509* certificate) {
+  const std::unique_ptr<BIGNUM, Freer<BN_free>> number(
+      ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  char* const digits = number == nullptr ? nullptr : BN_bn2hex(number.get());
+  std::string out = digits == nullptr ? "unreadable" : digits;
+  OPENSSL_free(digits);
+  return out;
+}
+
 std::string IssuerOf(const X509_CRL* list) { return TextOf(X509_CRL_get_issuer(list)); }
 
 absl::Time ToTime(const ASN1_TIME* time) {

@@ -32,6 +32,8 @@ absl::StatusOr<std::vector<RevocationList>> ParseRevocationLists(std::string_vie
 absl::StatusOr<PrivateKey> ParsePrivateKey(std::string_view pem);
 
 std::string SubjectOf(const X509* certificate);  // "CN=mptd,O=Example" as RFC 2253 has it
+std::string IssuerOf(const X509* certificate);
+std::string SerialOf(const X509* certificate);  // hexadecimal, as openssl prints it
 std::string IssuerOf(const X509_CRL* list);
 absl::Time ToTime(const ASN1_TIME* time);  // infinite when it is not there or cannot be read
 

@@ -267,7 +267,7 @@ def process():
         graph('Scrapes', 'How long /metrics takes.', 's', each('scrape_duration_seconds', job)),
         graph('Certificate', 'Time until the certificate in force expires; nothing without TLS.', 's',
               [(f'{metric("mptd_tls_certificate_not_after_seconds")} - time()', '{{instance}}')], width=12),
-        graph('Certificates refused', 'Of callers, after the handshake: revoked in most cases; a second.', 'ops',
+        graph('Certificates refused', 'Of callers, in the handshake; a second.', 'ops',
               each_rate('mptd_tls_peers_refused_total'), width=12),
     ]
 

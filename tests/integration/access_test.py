@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 """Who may do what, as clients of another gRPC library see it: tokens, roles, unix sockets, rate limits, reflection and health, and
 the audit log with mptctl; kill -9 among it."""
-import base64
-import hashlib
-import hmac
 import json
 import os
 import shutil
@@ -17,35 +14,14 @@ import grpc
 
 from client import (MPTCTL, PATIENCE, Daemon, admin_pb, block_request, environment, error_details, health_grpc, health_pb,
                     pb, reflection_grpc, reflection_pb)
-
-SECRET = bytes(range(32))
-
-
-def b64(data):
-    return base64.urlsafe_b64encode(data).rstrip(b'=').decode()
-
-
-def token(claims, header=None, key=SECRET):
-    text = b64(json.dumps(header or {'alg': 'HS256', 'typ': 'JWT'}).encode()) + '.' + b64(json.dumps(claims).encode())
-    return text + '.' + b64(hmac.new(key, text.encode(), hashlib.sha256).digest())
-
-
-def shared(**claims):
-    return token({'iat': int(time.time()), **claims})
-
-
-def bearer(text):
-    return (('authorization', 'Bearer ' + text),)
-
+from tokens import SECRET, b64, bearer, secret_file, shared, token
 
 class AccessTest(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix='mptd-access-')
         self.addCleanup(shutil.rmtree, self.dir)
         self.audit = self.path('audit.log')
-        with open(self.path('jwt.hex'), 'w', encoding='ascii') as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write('0x' + SECRET.hex() + '\n')
+        secret_file(self.path('jwt.hex'))
         self.key = self.path('issuer.key')
         self.openssl('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', self.key)
         self.openssl('pkey', '-in', self.key, '-pubout', '-out', self.path('issuer.pem'))

@@ -37,6 +37,17 @@ class Folder:
         self.said.append(digits)
         return self.file(digits + '-not-hexadecimal')
 
+    def variable(self, digits=None):
+        """The name of a variable with 64 hexadecimal digits, which a daemon that is started from now on finds."""
+        digits = digits or secrets.token_hex(32)
+        self.said.append(digits)
+        name = f'SECRETS_TEST_{len(self.said)}'
+        os.environ[name] = digits
+        return name
+
+    def broken_variable(self):
+        return self.variable(secrets.token_hex(30) + '-not-hexadecimal')
+
     def file(self, text):
         path = os.path.join(self.path, f'secret-{len(self.said)}')
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w', encoding='utf-8') as file:
@@ -48,9 +59,10 @@ class Folder:
 SECRETS = {
     'security.jwt_secret_file': (Folder.hex_file, Folder.broken_file, {'roles': ['secret -> admin']}),
     'security.encryption_key_file': (Folder.hex_file, Folder.broken_file, {}),
+    'security.encryption_key_env': (Folder.variable, Folder.broken_variable, {}),
     'security.encryption_key_command': (lambda f: 'cat ' + f.hex_file(), lambda f: 'cat ' + f.broken_file(), {}),
 }
-LOOKS_SECRET = re.compile(r'(secret|token|password|passphrase|(?<!public_)key)(_file|_command)?$')
+LOOKS_SECRET = re.compile(r'(secret|token|password|passphrase|(?<!public_)key)(_file|_env|_command)?$')
 # Checking it takes a client that speaks TLS, which the Daemon of client.py does not.
 NOT_HERE = {'security.tls_key_file'}
 
@@ -125,7 +137,7 @@ class SecretsTest(unittest.TestCase):
         self.assertIn('state_root', places['GetMetrics'])
 
     def test_every_secret_setting_is_listed(self):
-        for name in ('a.jwt_secret_file', 'a.key_file', 'a.password', 'a.bearer_token'):
+        for name in ('a.jwt_secret_file', 'a.key_file', 'a.password', 'a.bearer_token', 'a.key_env'):
             self.assertRegex(name, LOOKS_SECRET)
         unlisted = {name for name in settings() if LOOKS_SECRET.search(name)} - set(SECRETS) - NOT_HERE
         self.assertEqual(unlisted, set(), 'add a line to SECRETS')

@@ -51,6 +51,38 @@ class AuditTest : public ::testing::Test {
   void Add(AuditLog& log, uint64_t first, uint64_t last) const {
     for (uint64_t n = first; n <= last; ++n) log.Add(Block(n));
   }
+  // A process that writes long lines until it is killed, in the middle of one or not, which is not before it has said
+  // of `at_least` that they are written. How many it has said that of.
+  uint64_t LinesUntilKilled(uint64_t at_least) const {
+    int pipe_fds[2];
+    EXPECT_EQ(pipe(pipe_fds), 0);
+    const pid_t child = fork();
+    EXPECT_GE(child, 0);
+    if (child == 0) {
+      auto log = AuditLog::Open({.file = file_, .write = {}});
+      if (!log.ok()) _exit(1);
+      AuditEntry entry = Block(1);
+      entry.reason = std::string(1000, 'x');
+      for (uint64_t n = 1;; ++n) {
+        (*log)->Add(entry);
+        if (write(pipe_fds[1], &n, sizeof(n)) != sizeof(n)) _exit(2);
+      }
+    }
+    close(pipe_fds[1]);
+    uint64_t told = 0;
+    while (told < at_least) {
+      if (read(pipe_fds[0], &told, sizeof(told)) != sizeof(told)) break;
+    }
+    kill(child, SIGKILL);
+    while (read(pipe_fds[0], &told, sizeof(told)) == sizeof(told)) {
+    }
+    close(pipe_fds[0]);
+    int status = 0;
+    EXPECT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status)) << status;
+    EXPECT_GE(told, at_least);
+    return told;
+  }
   static std::string Read(const std::string& file) {
     std::ostringstream out;
     out << std::ifstream(file, std::ios::binary).rdbuf();
@@ -346,33 +378,36 @@ TEST_F(AuditTest, ManyThreadsWriteOneChain) {
   EXPECT_EQ(Verify(log->status().head.hash)->lines, 800u);
 }
 
-// Lines are there as soon as Add has returned, however the process ends.
-TEST_F(AuditTest, AKilledProcessLosesNoLine) {
-  int pipe_fds[2];
-  ASSERT_EQ(pipe(pipe_fds), 0);
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    auto log = AuditLog::Open({.file = file_, .write = {}});
-    if (!log.ok()) _exit(1);
-    for (uint64_t n = 1;; ++n) {
-      (*log)->Add(Block(n));
-      if (write(pipe_fds[1], &n, sizeof(n)) != sizeof(n)) _exit(2);
-    }
-  }
-  close(pipe_fds[1]);
+// Whoever is refused a thousand times a second does not fill the disk, and yet it is known how often it was.
+TEST_F(AuditTest, RefusalsThatAreTooManyAreCounted) {
+  auto log = *AuditLog::Open({.file = file_, .max_refusals = 3, .refusals_per_second = 2, .write = {}});
+  const absl::Time start = absl::FromUnixSeconds(1'700'000'000);
+  const auto refuse = [&](absl::Time when) { log->AddRefusal({.time = when, .event = "refused"}); };
+  for (int i = 0; i < 100; ++i) refuse(start);
+  EXPECT_EQ(log->status().left_out, 97u);
+  log->Add(Block(1));  // what is no refusal is always written
+  for (int i = 0; i < 100; ++i) refuse(start + absl::Seconds(1));
+  EXPECT_EQ(log->status().left_out, 97u + 98u);
+  refuse(start - absl::Hours(1));  // the clock is set back
+  EXPECT_EQ(log->status().left_out, 97u + 98u + 1u);
+  log.reset();
+  ASSERT_TRUE(Verify().ok());
   uint64_t told = 0;
-  while (told < 100) {
-    if (read(pipe_fds[0], &told, sizeof(told)) != sizeof(told)) break;
+  uint64_t written = 0;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(Read(file_), '\n'))) {
+    if (line.find("\"event\":\"refused\"") != std::string::npos) ++written;
+    const size_t reason = line.find("\"reason\":\"");
+    if (line.find("\"event\":\"refusals_left_out\"") == std::string::npos) continue;
+    told += std::stoull(line.substr(reason + std::string_view("\"reason\":\"").size()));
   }
-  kill(child, SIGKILL);
-  while (read(pipe_fds[0], &told, sizeof(told)) == sizeof(told)) {
-  }
-  close(pipe_fds[0]);
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFSIGNALED(status)) << status;
-  EXPECT_GE(told, 100u);
+  EXPECT_EQ(written, 5u);
+  EXPECT_EQ(told, 196u) << Read(file_);
+}
+
+// Lines are there as soon as Add has returned, however the process ends; and whatever it leaves, the chain goes on.
+TEST_F(AuditTest, AProcessThatIsKilledAgainAndAgainLosesNoLine) {
+  uint64_t told = 0;
+  for (uint64_t kills = 0; kills < 20; ++kills) told += LinesUntilKilled(/*at_least=*/20 + 7 * kills);
   Open()->Add(Block(0));
   const auto report = Verify();
   ASSERT_TRUE(report.ok()) << report.status();

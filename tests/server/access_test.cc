@@ -375,7 +375,7 @@ TEST_F(AccessTest, SettingsThatDoNotFitTogetherDoNotStart) {
   const auto why = [this](const std::function<void(AccessOptions&)>& set) {
     AccessOptions options;
     set(options);
-    return std::string(AccessControl::Open(options, nullptr, *log_).status().message());
+    return std::string(AccessControl::Open(options, nullptr, nullptr, *log_).status().message());
   };
   EXPECT_EQ(why([](AccessOptions&) {}), "");
   EXPECT_THAT(why([this](AccessOptions& o) { o.jwt_secret_file = dir_ + "/secret"; }), HasSubstr("need each other"));

@@ -15,8 +15,12 @@
 #include <memory>
 #include <string>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/time/clock.h"
 #include "google/protobuf/empty.pb.h"
 #include "server/access.h"
+#include "server/own_connections.h"
+#include "server/standing_certificates.h"
 #include "server/status_mapping.h"
 
 namespace mptd {
@@ -95,7 +99,7 @@ class ClientCertificateTest : public ::testing::Test {
   void Start(grpc_ssl_client_certificate_request_type request) {
     AccessOptions options;
     options.roles = {"cert:CN=prover -> reader", "cert:SAN=node.example -> writer"};
-    access_ = *AccessControl::Open(options, nullptr, *log_);
+    access_ = *AccessControl::Open(options, nullptr, &certificates_, *log_);
     gate_ = std::make_unique<Gate>(*access_);
     grpc::SslServerCredentialsOptions tls(request);
     tls.pem_root_certs = ca_.CertificatePem();
@@ -110,7 +114,7 @@ class ClientCertificateTest : public ::testing::Test {
     if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
   }
 
-  grpc::Status CallAs(const Identity* identity) const {
+  std::shared_ptr<grpc::Channel> ConnectAs(const Identity* identity) const {
     grpc::SslCredentialsOptions tls;
     tls.pem_root_certs = ca_.CertificatePem();
     if (identity != nullptr) {
@@ -120,19 +124,26 @@ class ClientCertificateTest : public ::testing::Test {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetSslTargetNameOverride("mptd.example");
-    const auto channel =
-        grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port_), grpc::SslCredentials(tls), arguments);
+    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port_), grpc::SslCredentials(tls), arguments);
+  }
+  static grpc::Status CallBy(grpc::Channel& channel) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
     google::protobuf::Empty empty;
     const grpc::internal::RpcMethod method("/x/y", grpc::internal::RpcMethod::NORMAL_RPC);
-    return grpc::internal::BlockingUnaryCall<google::protobuf::Empty, google::protobuf::Empty>(channel.get(), method,
+    return grpc::internal::BlockingUnaryCall<google::protobuf::Empty, google::protobuf::Empty>(&channel, method,
                                                                                                &context, empty, &empty);
+  }
+  grpc::Status CallAs(const Identity* identity) const { return CallBy(*ConnectAs(identity)); }
+  void Trust(const Identity& ca) {
+    certificates_.SetVerifier(std::make_shared<const tls::PeerVerifier>(
+        *tls::PeerVerifier::Create(ca.CertificatePem(), /*revocation_lists=*/"")));
   }
 
   const std::unique_ptr<Logger> log_ = Logger::Silent();
   const Identity ca_{"CA", "", nullptr};
   const Identity server_id_{"server", "DNS:mptd.example", &ca_};
+  StandingCertificates certificates_;
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<grpc::Server> server_;
@@ -172,6 +183,46 @@ TEST_F(ClientCertificateTest, WhereItMayBeLeftOutWhoeverDoesIsNobody) {
   EXPECT_EQ(CallAs(nullptr).error_code(), grpc::StatusCode::UNAUTHENTICATED);
   const Identity prover("prover", "", &ca_);
   EXPECT_EQ(CallAs(&prover).error_code(), grpc::StatusCode::ABORTED);
+}
+
+// The connection stands, and its certificate was good when it began.
+TEST_F(ClientCertificateTest, ACertificateThatIsNotGoodAnyMoreIsRefusedAtTheNextCall) {
+  Start(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  Trust(ca_);
+  const Identity prover("prover", "", &ca_);
+  const auto channel = ConnectAs(&prover);
+  EXPECT_EQ(CallBy(*channel).error_message(), "cert:CN=prover");
+  EXPECT_EQ(CallBy(*channel).error_message(), "cert:CN=prover");
+  const Identity other_ca("other", "", nullptr);
+  Trust(other_ca);
+  const grpc::Status refused = CallBy(*channel);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("CN=prover: "));
+  Trust(ca_);
+  EXPECT_EQ(CallBy(*channel).error_message(), "cert:CN=prover") << "on the same connection";
+}
+
+TEST_F(ClientCertificateTest, AReviewFindsThoseThatMakeNoCallsAndForgetsThoseThatAreGone) {
+  Start(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  Trust(ca_);
+  const Identity prover("prover", "", &ca_);
+  const auto channel = ConnectAs(&prover);
+  const auto nobody = ConnectAs(nullptr);
+  EXPECT_EQ(CallBy(*channel).error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(CallBy(*nobody).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  absl::flat_hash_set<std::string> open;
+  for (const OwnConnection& one : OwnConnections({"127.0.0.1:" + std::to_string(port_)}).Find()) open.insert(one.peer);
+  ASSERT_EQ(open.size(), 2u);
+  EXPECT_TRUE(certificates_.Review(open, absl::Now()).empty());
+  for (const std::string& peer : open) EXPECT_TRUE(certificates_.Knows(peer)) << peer;
+  Trust(Identity("other", "", nullptr));
+  const auto expelled = certificates_.Review(open, absl::Now());
+  ASSERT_EQ(expelled.size(), 1u) << "who has shown none has none to be bad";
+  EXPECT_TRUE(open.contains(expelled[0].peer));
+  EXPECT_THAT(expelled[0].certificate, HasSubstr("CN=prover, serial 02, issued by CN=CA"));
+  EXPECT_TRUE(certificates_.Review(open, absl::Now()).empty()) << "told once";
+  for (int i = 0; i < 2; ++i) certificates_.Review({}, absl::Now());
+  for (const std::string& peer : open) EXPECT_FALSE(certificates_.Knows(peer)) << peer;
 }
 
 }  // namespace

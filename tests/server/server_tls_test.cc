@@ -116,13 +116,13 @@ class ServerTlsTest : public ::testing::Test {
 
 TEST_F(ServerTlsTest, DoesNotStartWithBadFiles) {
   Write("key", New("other").KeyPem());
-  const auto tls = ServerTls::Open(options_, *log_);
+  const auto tls = ServerTls::Open(options_, nullptr, *log_);
   EXPECT_EQ(tls.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(tls.status().message()), HasSubstr("is not the key of"));
 }
 
 TEST_F(ServerTlsTest, BadFilesLeaveWhatIsInForce) {
-  const auto tls = ServerTls::Open(options_, *log_);
+  const auto tls = ServerTls::Open(options_, nullptr, *log_);
   ASSERT_TRUE(tls.ok()) << tls.status();
   EXPECT_NE((*tls)->credentials(), nullptr);
   EXPECT_EQ((*tls)->Check(now_).state, HealthState::kHealthy);
@@ -142,7 +142,7 @@ TEST_F(ServerTlsTest, BadFilesLeaveWhatIsInForce) {
 
 TEST_F(ServerTlsTest, HealthKnowsTheAgeOfWhatIsInForce) {
   Write("crl", tls::MakeRevocationList(authority_, {}, now_ + absl::Hours(98)));
-  const auto tls = ServerTls::Open(options_, *log_);
+  const auto tls = ServerTls::Open(options_, nullptr, *log_);
   ASSERT_TRUE(tls.ok()) << tls.status();
   const auto at = [&](int hours) { return (*tls)->Check(now_ + absl::Hours(hours)); };
   EXPECT_EQ(at(88).state, HealthState::kHealthy);
@@ -156,7 +156,7 @@ TEST_F(ServerTlsTest, HealthKnowsTheAgeOfWhatIsInForce) {
 }
 
 TEST_F(ServerTlsTest, ChangedFilesAreReadWithoutBeingAsked) {
-  const auto tls = ServerTls::Open(options_, *log_);
+  const auto tls = ServerTls::Open(options_, nullptr, *log_);
   ASSERT_TRUE(tls.ok()) << tls.status();
   Put(New("second"));
   const absl::Time end = absl::Now() + absl::Minutes(2);

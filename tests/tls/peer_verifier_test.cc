@@ -55,6 +55,26 @@ TEST_F(PeerVerifierTest, OfToday) {
   ExpectRefused(Check(root_.Pem(), "", early), "CN=early: certificate is not yet valid");
 }
 
+// gRPC is told not to verify, so what TLS would have refused for its weakness is refused here.
+TEST_F(PeerVerifierTest, NotTooWeak) {
+  const auto with_bits = [this](int bits) {
+    return Make({.name = "rsa",
+                 .issuer = &root_,
+                 .not_before = now_ - absl::Hours(1),
+                 .not_after = now_ + absl::Hours(24),
+                 .rsa_bits = bits});
+  };
+  EXPECT_TRUE(Check(root_.Pem(), "", with_bits(2048)).ok());
+  ExpectRefused(Check(root_.Pem(), "", with_bits(1024)), "CN=rsa: ");
+}
+
+TEST_F(PeerVerifierTest, IsDescribedForPeople) {
+  EXPECT_THAT(DescribeCertificate(leaf_.Pem()),
+              ::testing::MatchesRegex("CN=leaf, serial [0-9A-F]+, issued by CN=root"));
+  EXPECT_EQ(DescribeCertificate(""), "");
+  EXPECT_EQ(DescribeCertificate("nonsense"), "");
+}
+
 TEST_F(PeerVerifierTest, OnNoList) {
   const Made revoked = New("revoked", &root_);
   const std::string list = List(root_, {&revoked});
