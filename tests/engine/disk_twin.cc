@@ -41,8 +41,8 @@ EngineOptions DiskTwin::OptionsFor(const std::string& dir) {
   options.node_cache_bytes = 32u << 10;
   options.history_memory_bytes = history_on_disk_ ? 1 : 4u << 20;
   options.worker_threads = 2;
-  options.table_files = env_.get();
-  options.log_files = &disk_;
+  options.table_files = table_files_;
+  options.log_files = log_files_;
   return options;
 }
 
@@ -183,6 +183,7 @@ absl::Status DiskTwin::ApplyOn(size_t kept, bool reorganize) {
   block->info = {changes.number, changes.hash, changes.parent_hash, block->state.Root()};
   block->operation = first_ + operations_.size();
   becomes.push_back(block);
+  if (on_block_) on_block_(block->info, {block, &block->state});
   if (changes.number > kKeepBlocks) may_be_pruned_ = std::max(may_be_pruned_, changes.number - kKeepBlocks);
   const absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(changes));
   if (result.ok()) {

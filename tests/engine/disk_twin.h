@@ -8,8 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rocksdb/env.h"
@@ -28,6 +30,15 @@ class DiskTwin {
   ~DiskTwin();
   DiskTwin(const DiskTwin&) = delete;
   DiskTwin& operator=(const DiskTwin&) = delete;
+
+  // The engine is given these from now on, which are above the disk, in the place of the disk itself.
+  void RunOn(storage::LogFileSystem& log_files, rocksdb::Env& table_files) {
+    log_files_ = &log_files;
+    table_files_ = &table_files;
+  }
+  // Told of each block with the state after it before the engine is, which may show it at any time from then on.
+  using OnBlock = std::function<void(const BlockInfo& block, std::shared_ptr<const model::NaiveState> state)>;
+  void OnEachBlock(OnBlock call) { on_block_ = std::move(call); }
 
   storage::FakeFiles& disk() { return disk_; }
   StateEngine& engine() { return *engine_; }
@@ -83,6 +94,9 @@ class DiskTwin {
   const bool history_on_disk_;
   storage::FakeFiles disk_;
   const std::unique_ptr<rocksdb::Env> env_;
+  storage::LogFileSystem* log_files_ = &disk_;
+  rocksdb::Env* table_files_ = env_.get();
+  OnBlock on_block_;
   TempDir dir_;
   BlockMaker random_;
   std::unique_ptr<StateEngine> engine_;

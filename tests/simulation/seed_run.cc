@@ -42,6 +42,7 @@ class SharedProgress {
 [[noreturn]] void RunChild(uint64_t seed, const Scenario& scenario, Progress& progress) {
   ::alarm(kMostSeconds);
   absl::InitializeSymbolizer("/proc/self/exe");
+  (void)std::setvbuf(stdout, nullptr, _IOLBF, 0);  // it may have no time to flush it
   Scheduler scheduler(seed, progress);
   scheduler.Run([&] { scenario(scheduler); });
   std::fflush(stdout);

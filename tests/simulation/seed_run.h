@@ -30,7 +30,8 @@ struct SeedRun {
 
 using Scenario = std::function<void(Scheduler&)>;
 
-// Calls the scenario under a scheduler; its expectations are gtest's, and fail only the process that runs it.
+// Calls the scenario under a scheduler; its expectations are gtest's, and fail only the process that runs it. The
+// calling test has not failed yet: the scenario would begin with that.
 SeedRun RunSeed(uint64_t seed, const Scenario& scenario);
 
 // The ending in words, with the seed and what was printed.
