@@ -112,7 +112,7 @@ class Life {
 bool Life::Answered(const absl::Status& status) {
   if (status.ok()) return true;
   const bool full = machine_.IngestsFail() && absl::IsResourceExhausted(status);
-  EXPECT_TRUE(full || (machine_.PowerIsOut() && absl::IsUnavailable(status))) << status;
+  EXPECT_TRUE(full || ((machine_.PowerIsOut() || machine_.ReadsFail()) && absl::IsUnavailable(status))) << status;
   return false;
 }
 
@@ -290,8 +290,10 @@ void Life::Run() {
     if (!Open()) return;
     if (!scheduler_.OneIn(4)) machine_.CutPowerAfter(scheduler_.Below(scheduler_.OneIn(3) ? 1'000 : kMostSteps));
     machine_.FailIngests(scheduler_.OneIn(4) ? 2 + scheduler_.Below(8) : 0);
+    machine_.FailReads(scheduler_.OneIn(5) ? 20 + scheduler_.Below(500) : 0);
     Work();
     machine_.FailIngests(0);
+    machine_.FailReads(0);
     Stop();
     if (::testing::Test::HasFailure()) return;
   }

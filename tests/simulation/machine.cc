@@ -42,7 +42,11 @@ absl::Status Machine::OperateTables(bool reads) {
   } else {
     scheduler_.Point(Op::kTable);
   }
-  return PowerIsOut() ? NoPower() : absl::OkStatus();
+  if (PowerIsOut()) return NoPower();
+  if (!reads) return absl::OkStatus();
+  const bool chosen = reads_to_failure_ != 0 && --reads_to_failure_ == 0;
+  if (!chosen && (fail_reads_ == 0 || !scheduler_.OneIn(fail_reads_))) return absl::OkStatus();
+  return absl::UnavailableError("the simulated disk cannot be read");
 }
 
 // The change log's files

@@ -55,6 +55,13 @@ class Machine {
   void PowerOn() { cut_at_ = UINT64_MAX; }
   // One in so many Ingests finds the disk full from now on; none with 0.
   void FailIngests(uint64_t one_in) { fail_ingests_ = one_in; }
+  // One in so many reads of the tables fails from now on; none with 0.
+  void FailReads(uint64_t one_in) { fail_reads_ = one_in; }
+  // The n-th read from now on fails, counted from 1; none with 0.
+  void FailRead(uint64_t n) { reads_to_failure_ = n; }
+  // That one has come.
+  bool ReadHasFailed() const { return reads_to_failure_ == 0; }
+  bool ReadsFail() const { return fail_reads_ != 0; }
   bool IngestsFail() const { return fail_ingests_ != 0; }
 
  private:
@@ -74,6 +81,8 @@ class Machine {
   const Defect defect_;
   uint64_t cut_at_ = UINT64_MAX;
   uint64_t fail_ingests_ = 0;
+  uint64_t fail_reads_ = 0;
+  uint64_t reads_to_failure_ = 0;
   std::map<std::string, std::unique_ptr<storage::KeyValueStore>> tables_;  // by folder; what is on the disk
   const std::unique_ptr<Files> files_;
   const std::unique_ptr<TablesEnv> env_;

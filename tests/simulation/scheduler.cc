@@ -1,5 +1,7 @@
 #include "tests/simulation/scheduler.h"
 
+#include <semaphore.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -30,12 +32,31 @@ std::string NameOfCode(const void* address) {
   return name.data();
 }
 
+// Where a thread sleeps until it is its turn. Not std::binary_semaphore, which spins first: the one that is to release
+// it may be without a processor meanwhile.
+class Turn {
+ public:
+  Turn() { ::sem_init(&semaphore_, 0, 0); }
+  ~Turn() { ::sem_destroy(&semaphore_); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  void Give() { ::sem_post(&semaphore_); }
+  void Await() {
+    while (::sem_wait(&semaphore_) != 0) {
+    }
+  }
+
+ private:
+  sem_t semaphore_;
+};
+
 }  // namespace
 
 struct Scheduler::Thread {
   size_t number = 0;
   std::string name;
-  std::binary_semaphore turn{0};
+  Turn turn;
   uint64_t weight = 1;
   bool ended = false;
 
@@ -142,8 +163,8 @@ void Scheduler::Yield(Op op) {
   Thread& next = PassOn(op);
   if (&next != &self) {
     running_ = &next;
-    next.turn.release();
-    self.turn.acquire();
+    next.turn.Give();
+    self.turn.Await();
   }
   self.caller = nullptr;
 }
@@ -231,7 +252,7 @@ size_t Scheduler::AddThread(const void* caller) {
 
 void Scheduler::Enter(size_t thread) {
   Thread& self = *threads_[thread];
-  self.turn.acquire();
+  self.turn.Await();
   current_scheduler = this;
 }
 
@@ -240,7 +261,7 @@ void Scheduler::Leave() {
   current_scheduler = nullptr;
   Thread& next = PassOn(Op::kEnd);
   running_ = &next;
-  next.turn.release();
+  next.turn.Give();
 }
 
 bool Scheduler::Ended(size_t thread) const { return threads_[thread]->ended; }

@@ -16,7 +16,6 @@
 #include <map>
 #include <memory>
 #include <random>
-#include <semaphore>
 #include <string>
 #include <vector>
 
