@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::array<const char*, 12> kOpNames = {"begins",   "ends",   "starts a thread", "joined", "locked",
                                                   "unlocked", "waited", "notified",        "slept",  "disk",
-                                                  "tables",   "step"};
+                                                  "tables",   "atomic"};
 
 constexpr uint64_t kTraceFactor = 0x100000001b3;
 
@@ -76,7 +76,8 @@ Scheduler::Scheduler(uint64_t seed, Progress& progress)
       random_(seed),
       now_(absl::FromUnixSeconds(1'700'000'000)),
       began_(now_),
-      stay_percent_(std::array<uint64_t, 4>{0, 50, 80, 95}[Below(4)]) {
+      stay_percent_(std::array<uint64_t, 4>{0, 50, 80, 95}[Below(4)]),
+      atomics_one_in_(std::array<uint64_t, 4>{0, 1, 8, 64}[Below(4)]) {
   progress_ = {};
 }
 
@@ -151,7 +152,9 @@ void Scheduler::Note(Op op, const Thread& next) {
 Scheduler::Thread& Scheduler::PassOn(Op op) {
   running_->op = op;
   PassTime();
+  choosing_ = true;
   Thread* next = Choose();
+  choosing_ = false;
   if (next == nullptr) GiveUp("no thread can go on: a deadlock, or a wake-up that was lost");
   if (progress_.steps >= kMostSteps) GiveUp("the run does not end");
   Note(op, *next);
@@ -170,6 +173,10 @@ void Scheduler::Yield(Op op) {
 }
 
 void Scheduler::Point(Op op) { Yield(op); }
+
+void Scheduler::AtomicPoint() {
+  if (!choosing_ && atomics_one_in_ != 0 && OneIn(atomics_one_in_)) Yield(Op::kAtomic);
+}
 
 void Scheduler::SleepFor(absl::Duration duration, Op op) {
   const std::function<bool()> never = [] { return false; };
@@ -220,7 +227,10 @@ bool Scheduler::Await(const void* mutex, const std::function<bool()>& ready, abs
   self.ready = nullptr;
   self.deadline = absl::InfiniteFuture();
   if (mutex != nullptr) owners_[mutex] = &self;
-  return ready();
+  choosing_ = true;
+  const bool is_ready = ready();
+  choosing_ = false;
+  return is_ready;
 }
 
 void Scheduler::WaitOn(const void* condition, const void* mutex, const void* caller) {
@@ -299,6 +309,7 @@ std::string Scheduler::Describe(const Thread& thread) const {
 }
 
 void Scheduler::GiveUp(const std::string& why) {
+  choosing_ = true;
   std::string report = absl::StrFormat("%s\nseed %d, step %d, after %s of simulated time\n", why, seed_,
                                        progress_.steps, absl::FormatDuration(now_ - began_));
   for (const auto& thread : threads_) {

@@ -3,7 +3,7 @@
 // linked into, so the code under test is the same objects that the daemon is made of and does not know of it.
 //
 // A thread keeps the processor until it comes to a scheduling point: a lock or unlock, a wait or a call that ends one,
-// the begin and end of a thread, a sleep, an operation of a simulated disk. There the scheduler picks who goes on among
+// the begin and end of a thread, a sleep, an operation of a simulated disk, an atomic operation (atomics.cc). There the scheduler picks who goes on among
 // those that can. What is between two points happens at once, for all others; time passes only at points.
 //
 // Threads that were not started under a scheduler know nothing of it: Current() is null there. All methods but Run are
@@ -24,7 +24,7 @@
 namespace mptd::simulation {
 
 // What a thread did to come to a scheduling point.
-enum class Op : uint8_t { kBegin, kEnd, kStart, kJoin, kLock, kUnlock, kWait, kNotify, kSleep, kDisk, kTable, kStep };
+enum class Op : uint8_t { kBegin, kEnd, kStart, kJoin, kLock, kUnlock, kWait, kNotify, kSleep, kDisk, kTable, kAtomic };
 
 // What is known of a run while it goes on, and after the process has died of it.
 struct Progress {
@@ -62,6 +62,8 @@ class Scheduler {
   // Scheduling points.
   void Point(Op op);
   void SleepFor(absl::Duration duration, Op op = Op::kSleep);
+  // Of an atomic operation: few of them, or all, are points, as the seed has it.
+  void AtomicPoint();
 
   // Locks are known by their addresses. `caller` is where in the program the call came from, for reports.
   void Lock(const void* mutex, const void* caller);
@@ -90,7 +92,7 @@ class Scheduler {
   struct Thread;
   struct Step {
     size_t thread = 0;
-    Op op = Op::kStep;
+    Op op = Op::kBegin;
     size_t next = 0;
   };
 
@@ -110,7 +112,9 @@ class Scheduler {
   std::mt19937_64 random_;
   absl::Time now_;
   const absl::Time began_;
-  uint64_t stay_percent_;  // how often a thread that can go on does
+  uint64_t stay_percent_;    // how often a thread that can go on does
+  uint64_t atomics_one_in_;  // so many are points; none with 0
+  bool choosing_ = false;    // what others wait for is looked at
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Thread*> able_;  // of Choose
   Thread* running_ = nullptr;
