@@ -1,5 +1,5 @@
-// Makes atomic operations scheduling points, so that what the engine does without locks is interleaved too: the engine's
-// sources are compiled once more for these tests with the calls that ThreadSanitizer's run-time would take
+// Makes atomic operations scheduling points, so that what the engine does without locks is interleaved too: the
+// engine's sources are compiled once more for these tests with the calls that ThreadSanitizer's run-time would take
 // (-fsanitize=thread), and this takes them in its place. Everything is as if sequentially consistent, since one thread
 // runs at a time. What else the compiler reports, plain reads and writes, is of no concern here.
 #include <cstdint>
@@ -65,28 +65,28 @@ int CompareExchange(volatile T* at, T* expected, T value) {
 }  // namespace
 
 // The calls as the compiler makes them, by size; `order` is what the program asked for.
-#define MPTD_ATOMICS(bits, type)                                                                                       \
-  extern "C" type mptd_load_##bits(const volatile type* at, int) asm("__tsan_atomic" #bits "_load");                   \
-  type mptd_load_##bits(const volatile type* at, int /*order*/) { return Load(at); }                                   \
-  extern "C" void mptd_store_##bits(volatile type* at, type value, int) asm("__tsan_atomic" #bits "_store");           \
-  void mptd_store_##bits(volatile type* at, type value, int /*order*/) { Store(at, value); }                           \
-  MPTD_CHANGE(bits, type, Exchange, exchange)                                                                          \
-  MPTD_CHANGE(bits, type, Add, fetch_add)                                                                              \
-  MPTD_CHANGE(bits, type, Subtract, fetch_sub)                                                                         \
-  MPTD_CHANGE(bits, type, And, fetch_and)                                                                              \
-  MPTD_CHANGE(bits, type, Or, fetch_or)                                                                                \
-  MPTD_COMPARE(bits, type, strong)                                                                                     \
+#define MPTD_ATOMICS(bits, type)                                                                             \
+  extern "C" type mptd_load_##bits(const volatile type* at, int) asm("__tsan_atomic" #bits "_load");         \
+  type mptd_load_##bits(const volatile type* at, int /*order*/) { return Load(at); }                         \
+  extern "C" void mptd_store_##bits(volatile type* at, type value, int) asm("__tsan_atomic" #bits "_store"); \
+  void mptd_store_##bits(volatile type* at, type value, int /*order*/) { Store(at, value); }                 \
+  MPTD_CHANGE(bits, type, Exchange, exchange)                                                                \
+  MPTD_CHANGE(bits, type, Add, fetch_add)                                                                    \
+  MPTD_CHANGE(bits, type, Subtract, fetch_sub)                                                               \
+  MPTD_CHANGE(bits, type, And, fetch_and)                                                                    \
+  MPTD_CHANGE(bits, type, Or, fetch_or)                                                                      \
+  MPTD_COMPARE(bits, type, strong)                                                                           \
   MPTD_COMPARE(bits, type, weak)
 
-#define MPTD_CHANGE(bits, type, call, name)                                                                            \
-  extern "C" type mptd_##name##_##bits(volatile type* at, type value, int) asm("__tsan_atomic" #bits "_" #name);       \
+#define MPTD_CHANGE(bits, type, call, name)                                                                      \
+  extern "C" type mptd_##name##_##bits(volatile type* at, type value, int) asm("__tsan_atomic" #bits "_" #name); \
   type mptd_##name##_##bits(volatile type* at, type value, int /*order*/) { return call(at, value); }
 
-#define MPTD_COMPARE(bits, type, name)                                                                                 \
-  extern "C" int mptd_##name##_##bits(volatile type* at, type* expected, type value, int,                              \
-                                      int) asm("__tsan_atomic" #bits "_compare_exchange_" #name);                      \
-  int mptd_##name##_##bits(volatile type* at, type* expected, type value, int /*order*/, int /*order_of_failure*/) {   \
-    return CompareExchange(at, expected, value);                                                                       \
+#define MPTD_COMPARE(bits, type, name)                                                                               \
+  extern "C" int mptd_##name##_##bits(volatile type* at, type* expected, type value, int,                            \
+                                      int) asm("__tsan_atomic" #bits "_compare_exchange_" #name);                    \
+  int mptd_##name##_##bits(volatile type* at, type* expected, type value, int /*order*/, int /*order_of_failure*/) { \
+    return CompareExchange(at, expected, value);                                                                     \
   }
 
 MPTD_ATOMICS(8, uint8_t)
@@ -94,8 +94,8 @@ MPTD_ATOMICS(16, uint16_t)
 MPTD_ATOMICS(32, uint32_t)
 MPTD_ATOMICS(64, uint64_t)
 
-#define MPTD_IGNORED(name)                               \
-  extern "C" void mptd_##name() asm("__tsan_" #name);    \
+#define MPTD_IGNORED(name)                            \
+  extern "C" void mptd_##name() asm("__tsan_" #name); \
   void mptd_##name() {}
 
 MPTD_IGNORED(init)

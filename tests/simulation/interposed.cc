@@ -58,7 +58,8 @@ class SimulatedState final : public std::thread::_State {
 
 bool AwaitUnder(Scheduler& scheduler, const absl::Mutex* mutex, const absl::Condition& condition, absl::Time deadline,
                 const void* caller) {
-  return scheduler.Await(mutex, [&condition] { return condition.Eval(); }, deadline, caller);
+  return scheduler.Await(
+      mutex, [&condition] { return condition.Eval(); }, deadline, caller);
 }
 
 }  // namespace
@@ -168,8 +169,7 @@ MPTD_WRAPPED(void, CondNotifyAll, "_ZNSt18condition_variable10notify_allEv", std
   RealCondNotifyAll(condition);
 }
 
-MPTD_WRAPPED(void, StartThread,
-             "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE",
+MPTD_WRAPPED(void, StartThread, "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE",
              std::thread* thread, std::unique_ptr<std::thread::_State> state, void (*depend)()) {
   Scheduler* scheduler = Scheduler::Current();
   if (scheduler == nullptr) return RealStartThread(thread, std::move(state), depend);

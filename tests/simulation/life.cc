@@ -2,13 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cinttypes>
+#include <cstdio>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/hex.h"
@@ -60,6 +67,7 @@ class Life {
         durability_(static_cast<Durability>(scheduler.Below(3))),
         twin_(scheduler.Below(UINT64_MAX), durability_, scheduler.OneIn(2)),
         machine_(scheduler, twin_.disk(), defect) {
+    Tell(absl::StrCat("durability ", static_cast<int>(durability_)));
     twin_.RunOn(machine_.log_files(), machine_.table_files());
     twin_.OnEachBlock([this](const BlockInfo& info, std::shared_ptr<const model::NaiveState> state) {
       known_.Add(info, std::move(state));
@@ -74,6 +82,10 @@ class Life {
   void Run();
 
  private:
+  // What happened, for the output of a seed that fails.
+  void Tell(std::string_view what) {
+    std::printf("step %" PRIu64 ": %.*s\n", scheduler_.progress().steps, static_cast<int>(what.size()), what.data());
+  }
   void Add(Count count, uint64_t n = 1) { scheduler_.progress().counts[static_cast<size_t>(count)] += n; }
   bool Open();
   void Work();
@@ -89,7 +101,10 @@ class Life {
   void Maintain();
   // False for an answer that is one of the disk; wrong for any that is not.
   bool Answered(const absl::Status& status);
-  void Pause() { absl::Time until = absl::Now() + absl::Microseconds(scheduler_.Below(3000)); SleepUntil(until); }
+  void Pause() {
+    absl::Time until = absl::Now() + absl::Microseconds(scheduler_.Below(3000));
+    SleepUntil(until);
+  }
   void SleepUntil(absl::Time until) { scheduler_.SleepFor(until - absl::Now()); }
   bool stopped() {
     absl::MutexLock lock(&mutex_);
@@ -233,12 +248,14 @@ void Life::Maintain() {
 }
 
 void Life::DoOne() {
-  static constexpr DiskTwin::Kind kKinds[] = {DiskTwin::Kind::kApply,      DiskTwin::Kind::kApply,
-                                              DiskTwin::Kind::kApply,      DiskTwin::Kind::kApply,
-                                              DiskTwin::Kind::kReorganize, DiskTwin::Kind::kReorganize,
-                                              DiskTwin::Kind::kRollback,   DiskTwin::Kind::kFlush,
-                                              DiskTwin::Kind::kPrune};
-  const absl::Status status = twin_.Do(kKinds[scheduler_.Below(std::size(kKinds))]);
+  static constexpr DiskTwin::Kind kKinds[] = {
+      DiskTwin::Kind::kApply,    DiskTwin::Kind::kApply,      DiskTwin::Kind::kApply,
+      DiskTwin::Kind::kApply,    DiskTwin::Kind::kReorganize, DiskTwin::Kind::kReorganize,
+      DiskTwin::Kind::kRollback, DiskTwin::Kind::kFlush,      DiskTwin::Kind::kPrune};
+  static constexpr std::array<const char*, 6> kNames = {"apply", "reorganize", "rollback", "flush", "prune", "copy"};
+  const DiskTwin::Kind kind = kKinds[scheduler_.Below(std::size(kKinds))];
+  const absl::Status status = twin_.Do(kind);
+  Tell(absl::StrFormat("%s: %s; head %d", kNames[static_cast<size_t>(kind)], status.ToString(), twin_.blocks()));
   Add(status.ok() ? Count::kAcknowledged : Count::kFailed);
 }
 
@@ -268,10 +285,12 @@ bool Life::Open() {
   while (scheduler_.OneIn(4)) {
     machine_.CutPowerAfter(scheduler_.Below(kStepsOfOpening));
     const absl::Status opened = twin_.TryOpen();
+    Tell(absl::StrCat("opened, to be cut short: ", opened.ToString()));
     EXPECT_NE(opened.code(), absl::StatusCode::kDataLoss) << opened;
     Stop();
   }
   const absl::Status opened = twin_.Open();
+  Tell(absl::StrFormat("opened: %s; head %d", opened.ToString(), twin_.blocks()));
   EXPECT_TRUE(opened.ok()) << opened;
   Add(Count::kOpened);
   return opened.ok() && !::testing::Test::HasFailure();
@@ -280,7 +299,11 @@ bool Life::Open() {
 void Life::Stop() {
   const bool cut = machine_.PowerIsOut();
   if (cut) Add(Count::kCuts);
-  twin_.Restart(!cut ? PowerCut::kKeepAll : scheduler_.OneIn(3) ? PowerCut::kDropAll : PowerCut::kRandom);
+  const PowerCut left = !cut ? PowerCut::kKeepAll : scheduler_.OneIn(3) ? PowerCut::kDropAll : PowerCut::kRandom;
+  twin_.Restart(left);
+  static constexpr std::array<const char*, 3> kLeft = {"", ", the power went out: what was synced is left",
+                                                       ", the power went out: any part of the rest is left, too"};
+  Tell(absl::StrCat("closed", kLeft[static_cast<size_t>(left)]));
   machine_.PowerOn();
 }
 

@@ -1,5 +1,5 @@
-// The simulated machine under the engine: a disk in memory for the change log (tests/storage/fake_files.h) and tables in
-// memory in RocksDB's place, both slow, each operation for a time that the scheduler draws, and both dead from the
+// The simulated machine under the engine: a disk in memory for the change log (tests/storage/fake_files.h) and tables
+// in memory in RocksDB's place, both slow, each operation for a time that the scheduler draws, and both dead from the
 // moment of a power cut on.
 //
 // The tables keep the promises of storage/kv_store.h and no more: an Ingest is there as a whole or not at all, and
@@ -28,9 +28,9 @@ namespace mptd::simulation {
 // A defect of the machine, to see that it is found.
 enum class Defect : uint8_t {
   kNone,
-  kSyncsNothing,     // the change log's syncs succeed and do nothing
-  kForgetsNames,     // so do those of its folder
-  kTearsIngests,     // the tables of an Ingest change one by one
+  kSyncsNothing,      // the change log's syncs succeed and do nothing
+  kForgetsNames,      // so do those of its folder
+  kTearsIngests,      // the tables of an Ingest change one by one
   kReadsUncommitted,  // a row is seen before the Ingest that brings it is done, and when it fails
 };
 

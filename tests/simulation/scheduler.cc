@@ -13,9 +13,9 @@
 namespace mptd::simulation {
 namespace {
 
-constexpr std::array<const char*, 12> kOpNames = {"begins",   "ends",   "starts a thread", "joined", "locked",
-                                                  "unlocked", "waited", "notified",        "slept",  "disk",
-                                                  "tables",   "atomic"};
+constexpr std::array<const char*, 12> kOpNames = {"begins", "ends",     "starts a thread", "joined",
+                                                  "locked", "unlocked", "waited",          "notified",
+                                                  "slept",  "disk",     "tables",          "atomic"};
 
 constexpr uint64_t kTraceFactor = 0x100000001b3;
 
@@ -61,8 +61,8 @@ struct Scheduler::Thread {
   bool ended = false;
 
   // What it waits for; nothing while it runs.
-  const void* wants = nullptr;                    // a lock that must be free
-  const std::function<bool()>* ready = nullptr;   // must hold, unless the deadline has passed
+  const void* wants = nullptr;                   // a lock that must be free
+  const std::function<bool()>* ready = nullptr;  // must hold, unless the deadline has passed
   absl::Time deadline = absl::InfiniteFuture();
   const void* condition = nullptr;  // a condition variable that it stands at
   bool notified = false;
@@ -77,7 +77,7 @@ Scheduler::Scheduler(uint64_t seed, Progress& progress)
       now_(absl::FromUnixSeconds(1'700'000'000)),
       began_(now_),
       stay_percent_(std::array<uint64_t, 4>{0, 50, 80, 95}[Below(4)]),
-      atomics_one_in_(std::array<uint64_t, 4>{0, 1, 8, 64}[Below(4)]) {
+      atomics_one_in_(std::array<uint64_t, 4>{0, 1, 8, 64}[std::mt19937_64(~seed)() % 4]) {
   progress_ = {};
 }
 
@@ -238,7 +238,8 @@ void Scheduler::WaitOn(const void* condition, const void* mutex, const void* cal
   Thread& self = *running_;
   self.condition = condition;
   self.notified = OneIn(kWaitsToFalseWakeUp);
-  (void)Await(mutex, [&self] { return self.notified; }, absl::InfiniteFuture(), caller);
+  (void)Await(
+      mutex, [&self] { return self.notified; }, absl::InfiniteFuture(), caller);
   self.condition = nullptr;
 }
 

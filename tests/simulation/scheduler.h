@@ -3,8 +3,9 @@
 // linked into, so the code under test is the same objects that the daemon is made of and does not know of it.
 //
 // A thread keeps the processor until it comes to a scheduling point: a lock or unlock, a wait or a call that ends one,
-// the begin and end of a thread, a sleep, an operation of a simulated disk, an atomic operation (atomics.cc). There the scheduler picks who goes on among
-// those that can. What is between two points happens at once, for all others; time passes only at points.
+// the begin and end of a thread, a sleep, an operation of a simulated disk, an atomic operation (atomics.cc). There the
+// scheduler picks who goes on among those that can. What is between two points happens at once, for all others; time
+// passes only at points.
 //
 // Threads that were not started under a scheduler know nothing of it: Current() is null there. All methods but Run are
 // for the thread whose turn it is, so nothing here is locked: the turn is handed on through a semaphore.
@@ -29,9 +30,9 @@ enum class Op : uint8_t { kBegin, kEnd, kStart, kJoin, kLock, kUnlock, kWait, kN
 // What is known of a run while it goes on, and after the process has died of it.
 struct Progress {
   uint64_t steps = 0;
-  uint64_t switches = 0;  // steps after which another thread went on
-  uint64_t trace = 0;     // a hash of all steps: who did what, and who went on
-  absl::Duration time;    // that passed
+  uint64_t switches = 0;             // steps after which another thread went on
+  uint64_t trace = 0;                // a hash of all steps: who did what, and who went on
+  absl::Duration time;               // that passed
   std::array<uint64_t, 8> counts{};  // the scenario's
 };
 

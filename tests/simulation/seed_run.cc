@@ -115,9 +115,8 @@ SeedRun RunSeed(uint64_t seed, const Scenario& scenario) {
 
 std::string Describe(const SeedRun& run) {
   static constexpr std::array<const char*, 5> kEndings = {"passed", "failed", "got stuck", "hung", "crashed"};
-  return absl::StrFormat("seed %d %s at step %d (trace %016x)\n%s", run.seed,
-                         kEndings[static_cast<size_t>(run.ending)], run.progress.steps, run.progress.trace,
-                         run.output);
+  return absl::StrFormat("seed %d %s at step %d (trace %016x)\n%s", run.seed, kEndings[static_cast<size_t>(run.ending)],
+                         run.progress.steps, run.progress.trace, run.output);
 }
 
 }  // namespace mptd::simulation

@@ -1,5 +1,5 @@
 // Lives of the engine, a seed each: MPTD_SEEDS of them, from MPTD_TEST_SEED on. A seed that fails is run again, and
-// must fail in the same way.
+// must fail in the same way. With MPTD_TELL, what happened is printed of those that pass, too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -44,8 +44,8 @@ class Sum {
     std::printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " switches, %zu different orders, %s\n",
                 first, first + seeds_ - 1, steps_, switches_, orders(), absl::FormatDuration(time_).c_str());
     std::printf("  %" PRIu64 " engines opened, %" PRIu64 " power cuts, %" PRIu64 " operations acknowledged, %" PRIu64
-                " failed, %" PRIu64 " views compared (%" PRIu64 " of older blocks), %" PRIu64 " heads followed, %" PRIu64
-                " flushes beside the writer\n",
+                " failed, %" PRIu64 " views compared (%" PRIu64 " of older blocks), %" PRIu64
+                " heads followed, %" PRIu64 " flushes beside the writer\n",
                 of(Count::kOpened), of(Count::kCuts), of(Count::kAcknowledged), of(Count::kFailed), of(Count::kViews),
                 of(Count::kHistoric), of(Count::kHeads), of(Count::kFlushes));
   }
@@ -67,6 +67,7 @@ TEST(Simulation, NothingIsLostOrWrong) {
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     const SeedRun run = Live(seed);
     sum.Add(run);
+    if (std::getenv("MPTD_TELL") != nullptr) std::printf("%s", Describe(run).c_str());
     if (run.ending == Ending::kPassed) continue;
     failures += Describe(run);
     if (!run.SameAs(Live(seed))) failures += "and not in the same way again\n";
