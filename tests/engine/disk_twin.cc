@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "core/hex.h"
 
 namespace mptd::testing {
@@ -41,8 +42,9 @@ EngineOptions DiskTwin::OptionsFor(const std::string& dir) {
   options.node_cache_bytes = 32u << 10;
   options.history_memory_bytes = history_on_disk_ ? 1 : 4u << 20;
   options.worker_threads = 2;
-  options.table_files = table_files_;
-  options.log_files = log_files_;
+  options.table_files = env_.get();
+  options.log_files = &disk_;
+  if (on_options_) on_options_(options);
   return options;
 }
 
@@ -185,7 +187,7 @@ absl::Status DiskTwin::ApplyOn(size_t kept, bool reorganize) {
   becomes.push_back(block);
   if (on_block_) on_block_(block->info, {block, &block->state});
   if (changes.number > kKeepBlocks) may_be_pruned_ = std::max(may_be_pruned_, changes.number - kKeepBlocks);
-  const absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(changes));
+  const absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(changes), absl::Now() + patience_);
   if (result.ok()) {
     EXPECT_EQ(result->block, block->info);
   }

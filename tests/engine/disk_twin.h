@@ -31,11 +31,10 @@ class DiskTwin {
   DiskTwin(const DiskTwin&) = delete;
   DiskTwin& operator=(const DiskTwin&) = delete;
 
-  // The engine is given these from now on, which are above the disk, in the place of the disk itself.
-  void RunOn(storage::LogFileSystem& log_files, rocksdb::Env& table_files) {
-    log_files_ = &log_files;
-    table_files_ = &table_files;
-  }
+  // May change the options of every engine that is opened from now on, but for its folder, durability and keep_blocks.
+  void OnOptions(std::function<void(EngineOptions&)> call) { on_options_ = std::move(call); }
+  // How long a block waits for room in the queue from now on; for ever at first.
+  void SetPatience(absl::Duration patience) { patience_ = patience; }
   // Told of each block with the state after it before the engine is, which may show it at any time from then on.
   using OnBlock = std::function<void(const BlockInfo& block, std::shared_ptr<const model::NaiveState> state)>;
   void OnEachBlock(OnBlock call) { on_block_ = std::move(call); }
@@ -94,8 +93,8 @@ class DiskTwin {
   const bool history_on_disk_;
   storage::FakeFiles disk_;
   const std::unique_ptr<rocksdb::Env> env_;
-  storage::LogFileSystem* log_files_ = &disk_;
-  rocksdb::Env* table_files_ = env_.get();
+  std::function<void(EngineOptions&)> on_options_;
+  absl::Duration patience_ = absl::InfiniteDuration();
   OnBlock on_block_;
   TempDir dir_;
   BlockMaker random_;

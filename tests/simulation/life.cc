@@ -68,7 +68,8 @@ class Life {
         twin_(scheduler.Below(UINT64_MAX), durability_, scheduler.OneIn(2)),
         machine_(scheduler, twin_.disk(), defect) {
     Tell(absl::StrCat("durability ", static_cast<int>(durability_)));
-    twin_.RunOn(machine_.log_files(), machine_.table_files());
+    twin_.OnOptions([this](EngineOptions& options) { DrawOptions(options); });
+    twin_.SetPatience(absl::Milliseconds(50));
     twin_.OnEachBlock([this](const BlockInfo& info, std::shared_ptr<const model::NaiveState> state) {
       known_.Add(info, std::move(state));
     });
@@ -87,6 +88,9 @@ class Life {
     std::printf("step %" PRIu64 ": %.*s\n", scheduler_.progress().steps, static_cast<int>(what.size()), what.data());
   }
   void Add(Count count, uint64_t n = 1) { scheduler_.progress().counts[static_cast<size_t>(count)] += n; }
+  // From one that a block fills to one that is never full.
+  uint64_t DrawQueueBytes() { return uint64_t{4096} << scheduler_.Below(10); }
+  void DrawOptions(EngineOptions& options);
   bool Open();
   void Work();
   void DoOne();
@@ -123,6 +127,15 @@ class Life {
   absl::Mutex mutex_;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
+
+void Life::DrawOptions(EngineOptions& options) {
+  machine_.Install(options);
+  options.worker_threads = 1 + static_cast<int>(scheduler_.Below(3));
+  options.flush_blocks = 1 + scheduler_.Below(8);
+  options.prune_interval_blocks = 1 + scheduler_.Below(4);
+  options.warm_up = scheduler_.OneIn(2);
+  if (scheduler_.OneIn(3)) options.queue_bytes = DrawQueueBytes();
+}
 
 bool Life::Answered(const absl::Status& status) {
   if (status.ok()) return true;
@@ -238,6 +251,7 @@ void Life::Maintain() {
         EngineLimits limits = twin_.engine().limits();
         limits.node_cache_bytes = 1024u << scheduler_.Below(8);
         limits.row_cache_bytes = 1024u << scheduler_.Below(8);
+        limits.queue_bytes = DrawQueueBytes();
         twin_.engine().SetLimits(limits);
         break;
       }
@@ -271,7 +285,7 @@ void Life::Work() {
   }
   company.emplace_back([this] { Follow(); });
   company.emplace_back([this] { Maintain(); });
-  for (uint64_t n = 3 + scheduler_.Below(12); n > 0 && !::testing::Test::HasFailure(); --n) {
+  for (uint64_t n = 3 + scheduler_.Below(scheduler_.OneIn(4) ? 40 : 12); n > 0 && !::testing::Test::HasFailure(); --n) {
     DoOne();
     if (scheduler_.OneIn(4)) Pause();
     if (machine_.PowerIsOut() && scheduler_.OneIn(2)) break;

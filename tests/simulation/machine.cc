@@ -255,6 +255,11 @@ Machine::Machine(Scheduler& scheduler, storage::FakeFiles& disk, Defect defect)
 
 Machine::~Machine() = default;
 
+void Machine::Install(EngineOptions& options) {
+  options.log_files = files_.get();
+  options.table_files = env_.get();
+}
+
 LogFileSystem& Machine::log_files() { return *files_; }
 rocksdb::Env& Machine::table_files() { return *env_; }
 

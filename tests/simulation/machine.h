@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "core/engine/engine.h"
 #include "rocksdb/env.h"
 #include "storage/kv_store.h"
 #include "storage/log_file.h"
@@ -41,6 +42,8 @@ class Machine {
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
+  // Has an engine run on this.
+  void Install(EngineOptions& options);
   storage::LogFileSystem& log_files();
   // storage::OpenRocksDb on this opens the tables of the machine.
   rocksdb::Env& table_files();

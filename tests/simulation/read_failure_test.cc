@@ -20,7 +20,7 @@ class Subject {
  public:
   Subject(Scheduler& scheduler, uint64_t seed)
       : twin_(seed, Durability::kSync, /*history_on_disk=*/true), machine_(scheduler, twin_.disk(), Defect::kNone) {
-    twin_.RunOn(machine_.log_files(), machine_.table_files());
+    twin_.OnOptions([this](EngineOptions& options) { machine_.Install(options); });
     Reopen();
     for (int i = 0; i < 9; ++i) EXPECT_EQ(twin_.Do(DiskTwin::Kind::kApply), absl::OkStatus());
     EXPECT_EQ(twin_.Do(DiskTwin::Kind::kFlush), absl::OkStatus());
