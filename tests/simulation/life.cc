@@ -90,6 +90,7 @@ class Life {
   void Add(Count count, uint64_t n = 1) { scheduler_.progress().counts[static_cast<size_t>(count)] += n; }
   // From one that a block fills to one that is never full.
   uint64_t DrawQueueBytes() { return uint64_t{4096} << scheduler_.Below(10); }
+  uint64_t DrawCacheBytes() { return uint64_t{1024} << scheduler_.Below(8); }
   void DrawOptions(EngineOptions& options);
   bool Open();
   void Work();
@@ -134,6 +135,10 @@ void Life::DrawOptions(EngineOptions& options) {
   options.flush_blocks = 1 + scheduler_.Below(8);
   options.prune_interval_blocks = 1 + scheduler_.Below(4);
   options.warm_up = scheduler_.OneIn(2);
+  options.row_cache_bytes = DrawCacheBytes();
+  options.node_cache_bytes = DrawCacheBytes();
+  // What nobody uses is dropped at once, or never.
+  options.cache_ttl = absl::Milliseconds(scheduler_.OneIn(3) ? 0 : 1 + scheduler_.Below(30));
   if (scheduler_.OneIn(3)) options.queue_bytes = DrawQueueBytes();
 }
 
@@ -249,8 +254,8 @@ void Life::Maintain() {
       }
       case 2: {
         EngineLimits limits = twin_.engine().limits();
-        limits.node_cache_bytes = 1024u << scheduler_.Below(8);
-        limits.row_cache_bytes = 1024u << scheduler_.Below(8);
+        limits.node_cache_bytes = DrawCacheBytes();
+        limits.row_cache_bytes = DrawCacheBytes();
         limits.queue_bytes = DrawQueueBytes();
         twin_.engine().SetLimits(limits);
         break;

@@ -1,5 +1,6 @@
 #include "tests/simulation/machine.h"
 
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -21,10 +22,12 @@ using storage::Value;
 
 absl::Status NoPower() { return absl::UnavailableError("the simulated power is out"); }
 
-// Mostly short, at times as long as thousands of steps.
+// Mostly short, at times as long as a thousand steps, now and then as long as several blocks.
 absl::Duration DrawTime(Scheduler& scheduler) {
-  constexpr uint64_t kMostDoublings = 12;
-  const uint64_t most = uint64_t{1} << scheduler.Below(kMostDoublings);
+  constexpr uint64_t kDoublings = 11;
+  constexpr uint64_t kRareDoublings = 17;
+  constexpr uint64_t kOneIsRare = 16;
+  const uint64_t most = uint64_t{1} << scheduler.Below(scheduler.OneIn(kOneIsRare) ? kRareDoublings : kDoublings);
   return absl::Microseconds(static_cast<int64_t>(scheduler.Below(most)));
 }
 
@@ -162,8 +165,11 @@ class Machine::Tables final : public KeyValueStore {
   }
 
   absl::StatusOr<Value> Get(Table table, std::string_view key) const override {
+    // Found before the time that it takes, or after: who gets the row may be the last to hear of it.
+    std::optional<absl::StatusOr<Value>> found;
+    if (machine_.scheduler_.OneIn(2)) found = kept_.Get(table, key);
     if (absl::Status status = machine_.OperateTables(/*reads=*/true); !status.ok()) return status;
-    return kept_.Get(table, key);
+    return found ? *std::move(found) : kept_.Get(table, key);
   }
   absl::Status MultiGet(Table table, std::span<const std::string_view> keys, std::span<Value> values,
                         bool /*sorted*/) const override {
