@@ -69,6 +69,8 @@ class SegmentedLog final : public ChangeLog {
   std::atomic<uint64_t> last_lsn_ = 0;
   std::atomic<uint64_t> durable_lsn_ = 0;
 
+  // Held during a sync: who finds nothing left to write must not say that it is durable while another is still at it.
+  Mutex sync_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable Mutex mutex_;
   std::deque<Segment> segments_ ABSL_GUARDED_BY(mutex_);  // in order; the last one is current
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);          // sticky
@@ -211,6 +213,7 @@ absl::StatusOr<uint64_t> SegmentedLog::Append(std::string_view payload) {
 }
 
 absl::Status SegmentedLog::Sync() {
+  const MutexLock sync_lock(sync_mutex_);
   uint64_t target = 0;
   std::vector<std::shared_ptr<LogFile>> dirty;
   {

@@ -1,10 +1,10 @@
 // The write-ahead log: numbered records, appended in order, each with a checksum, in segment files made ahead.
 //
-// Owned by the engine. Append is called by one thread (the writer). Sync and TruncateThrough may be called by others at
-// the same time, each by one thread at a time; durable_lsn(), last_lsn() and disk_bytes() by any. A write or sync that
-// failed once makes every later Append and Sync fail with UNAVAILABLE until the log is opened again: after a failed
-// fsync the kernel may have dropped the dirty pages and marked them clean, so a second one would report success for
-// data that is lost. A full disk is the exception: it is noticed before anything is lost.
+// Owned by the engine. Append is called by one thread (the writer). TruncateThrough may be called by another at the
+// same time, one at a time; Sync, durable_lsn(), last_lsn() and disk_bytes() by any. A write or sync that failed once
+// makes every later Append and Sync fail with UNAVAILABLE until the log is opened again: after a failed fsync the
+// kernel may have dropped the dirty pages and marked them clean, so a second one would report success for data that is
+// lost. A full disk is the exception: it is noticed before anything is lost.
 //
 // The bytes on disk are described in log_format.h.
 #pragma once
@@ -56,7 +56,7 @@ class ChangeLog {
   // Returns its lsn, one more than the last. RESOURCE_EXHAUSTED when the disk is full, or nearly: nothing has been
   // appended and later appends may succeed. INVALID_ARGUMENT for more than 1 GiB.
   virtual absl::StatusOr<uint64_t> Append(std::string_view payload) = 0;
-  // Makes everything appended before the call durable (fdatasync).
+  // Makes everything appended before the call durable (fdatasync). Waits for a Sync that is under way.
   virtual absl::Status Sync() = 0;
 
   // Drops segments that hold only records with lsn <= `lsn`; they are in the tables, durably. The current segment

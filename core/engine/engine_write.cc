@@ -397,8 +397,9 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   if (!status.ok() || forward.transition->state_root != root) {
     // The record is in the log: a restart will try it again from what is on disk.
     Strand(committed.back());
+    const bool unreadable = absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
     BecomeReadOnly(absl::StrCat("a reorganisation to block ", block.number, " failed half way: ", status.message()),
-                   EngineEvent::Kind::kCorruption);
+                   unreadable ? EngineEvent::Kind::kReadOnly : EngineEvent::Kind::kCorruption);
     return ReadOnlyError();
   }
   forward.change_row = std::move(change_row);

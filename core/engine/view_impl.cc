@@ -22,7 +22,9 @@ std::optional<Bytes> CopyOf(const RowBlob& blob) {
   return Bytes(blob.view());
 }
 
+// What is wrong with a row that does not decode. What it needs besides may be unreadable for now, which is no damage.
 absl::Status DamagedRow(Table table, BytesView key, const absl::Status& why) {
+  if (absl::IsUnavailable(why)) return why;
   return absl::DataLossError(absl::StrFormat("table %s, row %s: %s", storage::TableName(table), ToHex(key),
                                              std::string_view(why.message().data(), why.message().size())));
 }

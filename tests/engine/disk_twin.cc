@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "core/hex.h"
 
 namespace mptd::testing {
@@ -43,6 +44,7 @@ EngineOptions DiskTwin::OptionsFor(const std::string& dir) {
   options.worker_threads = 2;
   options.table_files = env_.get();
   options.log_files = &disk_;
+  if (on_options_) on_options_(options);
   return options;
 }
 
@@ -183,8 +185,9 @@ absl::Status DiskTwin::ApplyOn(size_t kept, bool reorganize) {
   block->info = {changes.number, changes.hash, changes.parent_hash, block->state.Root()};
   block->operation = first_ + operations_.size();
   becomes.push_back(block);
+  if (on_block_) on_block_(block->info, {block, &block->state});
   if (changes.number > kKeepBlocks) may_be_pruned_ = std::max(may_be_pruned_, changes.number - kKeepBlocks);
-  const absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(changes));
+  const absl::StatusOr<ApplyResult> result = engine_->Apply(std::move(changes), absl::Now() + patience_);
   if (result.ok()) {
     EXPECT_EQ(result->block, block->info);
   }

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rocksdb/env.h"
@@ -28,6 +30,14 @@ class DiskTwin {
   ~DiskTwin();
   DiskTwin(const DiskTwin&) = delete;
   DiskTwin& operator=(const DiskTwin&) = delete;
+
+  // May change the options of every engine that is opened from now on, but for its folder, durability and keep_blocks.
+  void OnOptions(std::function<void(EngineOptions&)> call) { on_options_ = std::move(call); }
+  // How long a block waits for room in the queue from now on; for ever at first.
+  void SetPatience(absl::Duration patience) { patience_ = patience; }
+  // Told of each block with the state after it before the engine is, which may show it at any time from then on.
+  using OnBlock = std::function<void(const BlockInfo& block, std::shared_ptr<const model::NaiveState> state)>;
+  void OnEachBlock(OnBlock call) { on_block_ = std::move(call); }
 
   storage::FakeFiles& disk() { return disk_; }
   StateEngine& engine() { return *engine_; }
@@ -83,6 +93,9 @@ class DiskTwin {
   const bool history_on_disk_;
   storage::FakeFiles disk_;
   const std::unique_ptr<rocksdb::Env> env_;
+  std::function<void(EngineOptions&)> on_options_;
+  absl::Duration patience_ = absl::InfiniteDuration();
+  OnBlock on_block_;
   TempDir dir_;
   BlockMaker random_;
   std::unique_ptr<StateEngine> engine_;
