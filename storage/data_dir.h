@@ -27,11 +27,6 @@ class DataDirLock {
  public:
   DataDirLock(DataDirLock&& other) noexcept
       : dir_(std::move(other.dir_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
-  DataDirLock& operator=(DataDirLock&& other) noexcept {
-    std::swap(dir_, other.dir_);
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
   ~DataDirLock();
 
   const std::string& dir() const { return dir_; }

@@ -24,16 +24,16 @@ def verdicts(mutate, folder, compiler, test):
     for name, text in (('function.cc', FUNCTION), ('test.cc', TEST % test)):
         with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
             file.write(text)
-    build = [compiler, 'function.cc', 'test.cc', '-o', 'test']
+    tests = [([compiler, 'function.cc', 'test.cc', '-o', 'test'], os.path.join(folder, 'test'), 60)]
     said = {}
     for line, kind, text in mutate.mutants(FUNCTION):
-        verdict = mutate.judge(path, text, build, [[os.path.join(folder, 'test')]], folder, 60)
+        verdict = mutate.judge(path, text, tests, folder)
         if said.get((line, kind)) != 'survived':  # of two of a kind in a line, the one that is not noticed
             said[line, kind] = verdict
     with open(path, encoding='utf-8') as file:
         if file.read() != FUNCTION:
             sys.exit('the file was not put back')
-    if mutate.judge(path, 'nonsense', build, [], folder, 60) != 'not compiled':
+    if mutate.judge(path, 'nonsense', tests, folder) != 'not compiled':
         sys.exit('what does not compile is not told')
     return said
 

@@ -11,6 +11,7 @@
 #include "core/engine/stored_state.h"
 #include "core/engine/undo_record.h"
 #include "core/hex.h"
+#include "core/keccak.h"
 #include "core/trie/branch_record.h"
 #include "storage/data_keys.h"
 #include "storage/rocksdb_store.h"
@@ -27,6 +28,26 @@ constexpr size_t kMemoryOfUndoRow = 3;
 // The change log stops growing while less is free; the tables keep twice as much free (RocksDbOptions). So a disk that
 // fills up stops flushes, then blocks, and never a write of RocksDB that it could not do without.
 constexpr uint64_t kLogReserveBytes = 32u << 20;
+
+// What the root's row hashes to; where there is none, the row of the only account.
+absl::StatusOr<Hash> RootInTables(const storage::KeyValueStore& kv, const BranchNode* root) {
+  Bytes node;
+  if (root == nullptr) {
+    const std::unique_ptr<storage::Iterator> row = kv.NewIterator(Table::kAccounts);
+    row->Seek("");
+    if (!row->Valid()) return row->status().ok() ? absl::StatusOr<Hash>(kEmptyRoot) : row->status();
+    absl::StatusOr<Bytes> leaf = LeafValueOf(nullptr, row->value());
+    if (!leaf.ok()) return absl::DataLossError(absl::StrCat("table accounts, row ", ToHex(row->key()), " is damaged"));
+    AppendLeafRlp(node, Hash::FromView(row->key()), 0, *leaf);
+    return Keccak256(node);
+  }
+  AppendBranchRlp(node, *root);
+  if (root->extension_size == 0) return Keccak256(node);
+  Bytes extension;
+  const bool embedded = node.size() < Hash::kSize;
+  AppendExtensionRlp(extension, root->extension(), embedded ? node : Bytes(Keccak256(node).view()), embedded);
+  return Keccak256(extension);
+}
 
 }  // namespace
 
@@ -207,6 +228,15 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
       absl::StatusOr<BranchNode*> node = DecodeBranchNode(**branch);
       if (!node.ok()) return absl::DataLossError("table account_nodes, the root's row is damaged");
       root.node = *node;
+    }
+    // A root's row that is missing would be taken for a trie of one account.
+    const absl::StatusOr<Hash> found = RootInTables(*store_->kv, root.node);
+    if (!found.ok() || *found != flushed.head.state_root) {
+      if (root.node != nullptr) BranchNode::Free(root.node);
+      if (!found.ok()) return found.status();
+      return absl::DataLossError(
+          absl::StrFormat("table account_nodes, the root's row: it gives root %s, block %d has %s", ToHex(*found),
+                          flushed.head.number, ToHex(flushed.head.state_root)));
     }
   }
   auto trie = std::make_shared<TrieSnapshot>(store_->trie_epochs, flushed.sequence, root);

@@ -176,8 +176,8 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) c
       parts.old_trie = store_->old_tries.Of((*record)->sequence);
       return ViewPtr(std::make_shared<ViewImpl>(store_, std::move(parts)));
     }
-    status = record.ok() ? WithReason(absl::OutOfRangeError(absl::StrCat("block ", number, " has just been pruned")),
-                                      "NOT_SERVED")
+    // Unless it has just been pruned, which the caller looks for.
+    status = record.ok() ? absl::DataLossError(absl::StrCat("table history has no row for block ", number))
                          : record.status();
   }
   absl::MutexLock lock(&store_->mutex);

@@ -233,10 +233,10 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
                                                  BytesView encoded, absl::Time deadline) {
   if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
   absl::StatusOr<std::optional<ApplyResult>> applied = FindApplied(block, digest);
-  if (!applied.ok()) return applied.status();
+  if (!applied.ok()) return DamageFound(applied.status());
   if (applied->has_value()) return **applied;
   absl::StatusOr<std::optional<BlockInfo>> parent = FindParent(block);
-  if (!parent.ok()) return parent.status();
+  if (!parent.ok()) return DamageFound(parent.status());
   if (flusher_->queued_bytes() > limits().queue_bytes) {
     Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
     // Trimming and freeing go on meanwhile on other threads; only room is waited for.
@@ -434,7 +434,7 @@ absl::StatusOr<BlockInfo> EngineImpl::RollbackTo(const BlockSelector& block) {
 absl::StatusOr<BlockInfo> EngineImpl::RollbackNow(const BlockSelector& block) {
   if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
   absl::StatusOr<ViewPtr> view = FindView(block);
-  if (!view.ok()) return view.status();
+  if (!view.ok()) return DamageFound(view.status());
   const BlockInfo target = (*view)->block();
   view->reset();
   const uint64_t head = Head()->block().number;

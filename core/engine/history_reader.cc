@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "core/byte_io.h"
 #include "core/engine/undo_record.h"
 
@@ -23,7 +24,9 @@ absl::StatusOr<std::optional<BlockRecord>> ReadBlockRecord(const storage::KeyVal
   const absl::StatusOr<storage::Value> row = kv.Get(Table::kHistory, BlockKey(number));
   if (!row.ok()) return row.status();
   if (!row->has_value()) return std::nullopt;
-  return DecodeUndoHeader(**row);
+  absl::StatusOr<BlockRecord> record = DecodeUndoHeader(**row);
+  if (!record.ok()) return absl::DataLossError(absl::StrCat("table history, the row of block ", number, " is damaged"));
+  return *std::move(record);
 }
 
 Bytes HistoryIndexPrefix(Table table, BytesView key) {

@@ -79,6 +79,7 @@ void AppendNodeKey(Bytes& out, const Hash* account, const NibblePath& path) {
 absl::StatusOr<Bytes> LeafValueOf(const Hash* account, BytesView row) {
   Bytes value;
   if (account != nullptr) {
+    if (absl::StatusOr<U256> slot = U256::FromMinimal(row); !slot.ok()) return slot.status();
     rlp::AppendString(value, row);
     return value;
   }
@@ -260,8 +261,10 @@ absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, co
   changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
   auto next_changed = changed.begin();
   while (true) {
+    // Of a disk that cannot be read: the changed rows that follow are not all that follows.
+    if (!it->Valid() && !it->status().ok()) return it->status();
     const bool have_row = it->Valid() && it->key() <= last;
-    if (!have_row && next_changed == changed.end()) return it->status();
+    if (!have_row && next_changed == changed.end()) return absl::OkStatus();
     if (next_changed != changed.end() && (!have_row || BytesView(*next_changed) <= it->key())) {
       if (have_row && BytesView(*next_changed) == it->key()) it->Next();
       absl::StatusOr<std::optional<Bytes>> row = RowAt(table, *next_changed);

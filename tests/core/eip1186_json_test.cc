@@ -95,6 +95,8 @@ TEST(Eip1186JsonTest, WhatIsNoAnswerAtAll) {
     EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_EQ(InvalidFieldPath(parsed.status()), std::nullopt) << text;
   }
+  EXPECT_THAT(ParseEip1186("{").status().message(),
+              HasSubstr("not a usable JSON document: [json.exception.parse_error"));
   EXPECT_EQ(FieldOf("{}"), "address");
   EXPECT_THAT(ParseEip1186(Changed("\"nonce\"", R"("nonce":"0x7","nonce")")).status().message(), HasSubstr("twice"));
   EXPECT_THAT(ParseEip1186(Changed("\"value\"", R"("key":"0x0","value")")).status().message(), HasSubstr("twice"));

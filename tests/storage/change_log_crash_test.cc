@@ -319,6 +319,56 @@ TEST(ChangeLogFailures, AFullDiskAppendsNothingAndPasses) {
   EXPECT_EQ(log->last_lsn(), 3u);
 }
 
+// A log that grows leaves room for what the tables cannot do without.
+TEST(ChangeLogFailures, TheReserveIsNotUsed) {
+  FakeFiles files(1);
+  ChangeLogOptions options;
+  options.dir = "log";
+  options.files = &files;
+  options.segment_bytes = 16u << 10;
+  options.reserved_disk_bytes = 1u << 20;
+  const auto none = [](uint64_t, std::string_view) { return absl::OkStatus(); };
+  files.SetCapacity(2u << 20);
+  auto log = ChangeLog::Open(options, 0, none);
+  ASSERT_TRUE(log.ok()) << log.status();
+  absl::Status status;
+  uint64_t appended = 0;
+  while (status.ok() && appended < 1000) {
+    status = (*log)->Append(std::string(8000, 'x')).status();
+    appended += status.ok();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_GE(files.FreeBytes("log"), (1u << 20) - 2 * options.segment_bytes);
+  EXPECT_EQ((*log)->Append(std::string(8000, 'x')).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*log)->last_lsn(), appended);
+  EXPECT_TRUE((*log)->Sync().ok());
+  files.SetCapacity(UINT64_MAX);
+  EXPECT_TRUE((*log)->Append(std::string(8000, 'x')).ok());
+}
+
+TEST(ChangeLogFailures, ASegmentThatCannotBeRemovedStays) {
+  FakeFiles files(1);
+  ChangeLogOptions options;
+  options.dir = "log";
+  options.files = &files;
+  options.segment_bytes = 4096;
+  const auto none = [](uint64_t, std::string_view) { return absl::OkStatus(); };
+  auto log = ChangeLog::Open(options, 0, none);
+  ASSERT_TRUE(log.ok()) << log.status();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE((*log)->Append(std::string(1000, 'x')).ok());
+  ASSERT_TRUE((*log)->Sync().ok());
+  log->reset();  // and with it the thread that makes segments
+  log = ChangeLog::Open(options, 0, none);
+  ASSERT_TRUE(log.ok()) << log.status();
+  const uint64_t bytes = (*log)->disk_bytes();
+  files.Arm(1, Fault::kCrash);
+  EXPECT_EQ((*log)->TruncateThrough(20).code(), absl::StatusCode::kUnavailable);
+  files.Heal();
+  EXPECT_EQ((*log)->disk_bytes(), bytes);
+  EXPECT_TRUE((*log)->TruncateThrough(20).ok());
+  EXPECT_LT((*log)->disk_bytes(), bytes);
+}
+
 TEST(ChangeLogFailures, NoSpaceForTheFirstSegmentIsSaid) {
   FakeFiles files(1);
   ChangeLogOptions options;

@@ -239,6 +239,17 @@ TEST_F(ChangeLogTest, WhatIsLeftOfARemovedLogIsNoDataLoss) {
   EXPECT_EQ(log->last_lsn(), 8u);
 }
 
+TEST_F(ChangeLogTest, WhatItDidNotMakeIsLeftAlone) {
+  { Append(*MustOpen(options_, 0), 100); }
+  WriteFile(options_.dir + "/notes.txt", "by an operator");
+  WriteFile(options_.dir + "/made.tmp", "by a process that was killed");
+  Records records;
+  { MustOpen(options_, 0, &records); }
+  EXPECT_EQ(records, expected_);
+  EXPECT_EQ(ReadFile(options_.dir + "/notes.txt"), "by an operator");
+  EXPECT_FALSE(std::filesystem::exists(options_.dir + "/made.tmp"));
+}
+
 TEST_F(ChangeLogTest, TooLargeAndTooSmallAreRefused) {
   const auto log = MustOpen(options_, 0);
   const std::string_view huge(static_cast<const char*>(nullptr), kMaxPayloadBytes + 1);  // not looked at
@@ -392,7 +403,7 @@ TEST(LogFormat, SegmentNames) {
   EXPECT_EQ(ParseSegmentName("00000000000000000001.log"), 1u);
   EXPECT_EQ(ParseSegmentName("18446744073709551615.log"), UINT64_MAX);
   for (const char* name : {"18446744073709551616.log", "99999999999999999999.log", "00000000000000000000.log", "1.log",
-                           "0000000000000000000x.log", "00000000000000000001.tmp", ""}) {
+                           "0000000000000000000x.log", "0000000000000000000!.log", "00000000000000000001.tmp", ""}) {
     EXPECT_EQ(ParseSegmentName(name), std::nullopt) << name;
   }
 }
@@ -423,6 +434,24 @@ TEST(LogFormat, BytesOnDiskStayTheSame) {
   EXPECT_EQ(decoded->payload_bytes, 7u);
   EXPECT_EQ(DecodeRecordHeader({record.data(), record.size()}, salt + 1), std::nullopt);
   EXPECT_EQ(DecodeRecordHeader({record.data(), record.size() - 1}, salt), std::nullopt);
+  EXPECT_FALSE(DecodeSegmentHeader({segment.data(), segment.size() - 1}).ok());
+}
+
+// No writer makes them, and a reader must not believe them: a length beyond any record, and a record before the first.
+TEST(LogFormat, HeadersThatNoWriterMakes) {
+  RecordHeader header;
+  header.lsn = 1;
+  header.payload_bytes = kMaxPayloadBytes;
+  const auto decodes = [&] {
+    const auto record = EncodeRecordHeader(header, 7);
+    return DecodeRecordHeader({record.data(), record.size()}, 7).has_value();
+  };
+  EXPECT_TRUE(decodes());
+  ++header.payload_bytes;
+  EXPECT_FALSE(decodes());
+  header.payload_bytes = 1;
+  header.lsn = 0;
+  EXPECT_FALSE(decodes());
 }
 
 }  // namespace

@@ -55,7 +55,8 @@ uint64_t FakeFiles::operations() const {
 }
 
 Fault FakeFiles::Next(Effect effect) {
-  if (effect == Effect::kReads && counted_ == Counted::kNoReads) return Crashed() ? Fault::kCrash : Fault::kNone;
+  const Counted left_out = effect == Effect::kReads ? Counted::kNoReads : Counted::kReads;
+  if (counted_ == left_out) return Crashed() ? Fault::kCrash : Fault::kNone;
   ++operations_;
   const bool lasting = fault_ == Fault::kCrash || fault_ == Fault::kNoSpaceStays;
   if (fault_ == Fault::kNone || operations_ < armed_at_ || (operations_ > armed_at_ && !lasting)) return Fault::kNone;

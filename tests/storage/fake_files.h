@@ -36,7 +36,7 @@ enum class Fault : uint8_t {
 };
 
 // What is counted and can fail at its number. Whatever is not counted still fails after a crash.
-enum class Counted : uint8_t { kAll, kNoReads };
+enum class Counted : uint8_t { kAll, kNoReads, kReads };
 
 enum class PowerCut : uint8_t {
   kKeepAll,  // only the process died

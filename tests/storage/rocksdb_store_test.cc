@@ -614,6 +614,120 @@ TEST_P(FaultyStore, AfterAFailureInTheDecidingWriteNothingIsTakenUntilReopened) 
   EXPECT_TRUE(ingest().ok());
 }
 
+// What was loaded is there when the load is finished, or nothing of it.
+TEST_P(FaultyStore, ALoadFailsAtOperations) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (uint64_t i = 0; i < 20; ++i) texts.emplace_back(Number(i), Random(i).Bytes(200));
+  std::vector<Row> rows;
+  for (const auto& [key, value] : texts) rows.push_back({key, value});
+  uint64_t failed = 0;
+  for (const Fault fault : {Fault::kError, Fault::kNoSpace}) {
+    bool reached = true;
+    for (uint64_t k = 1; reached; k += 3) {
+      std::filesystem::remove_all(dir_ / "db");
+      RocksDbOptions options = Options();
+      options.table_file_bytes = 2000;
+      auto store = MustOpen(options);
+      auto load = store->NewBulkLoad();
+      files_->Arm(k, 1, fault);
+      absl::Status status = load->Add(Table::kAccounts, rows);
+      if (status.ok()) status = load->Add(Table::kSlots, rows);
+      if (status.ok()) status = load->Finish();
+      reached = files_->operations() >= k;
+      files_->Heal();
+      if (!status.ok()) {
+        ++failed;
+        EXPECT_TRUE(absl::IsUnavailable(status) || (fault == Fault::kNoSpace && absl::IsResourceExhausted(status)))
+            << status;
+      }
+      load.reset();
+      store.reset();
+      store = Open();
+      ASSERT_NE(store, nullptr) << "operation " << k << " " << status;
+      const size_t found = ReadAll(*store, Table::kAccounts).size();
+      EXPECT_EQ(ReadAll(*store, Table::kSlots).size(), found);
+      ASSERT_TRUE(found == rows.size() || (!status.ok() && found == 0)) << found << " at operation " << k;
+    }
+  }
+  EXPECT_GT(failed, 10u);
+}
+
+TEST_P(FaultyStore, ALoadNeedsTheReserve) {
+  auto store = Open();
+  files_->SetFreeSpace(63 << 20);
+  const std::vector<Row> rows = {{"key", "value"}};
+  EXPECT_EQ(store->NewBulkLoad()->Add(Table::kAccounts, rows).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(store->NewBulkLoad()->Finish().code(), absl::StatusCode::kResourceExhausted);
+  files_->SetFreeSpace(65 << 20);
+  auto load = store->NewBulkLoad();
+  EXPECT_TRUE(load->Add(Table::kAccounts, rows).ok());
+  EXPECT_TRUE(load->Finish().ok());
+  EXPECT_EQ(ReadAll(*store, Table::kAccounts).size(), 1u);
+}
+
+TEST_P(FaultyStore, ACheckpointFailsAtEveryOperation) {
+  auto store = Open();
+  Marked marked(1);
+  ASSERT_TRUE(store->Ingest(marked.batches).ok());
+  uint64_t failed = 0;
+  bool reached = true;
+  for (uint64_t k = 1; reached; ++k) {
+    files_->Arm(k, 1, k % 2 == 0 ? Fault::kError : Fault::kNoSpace);
+    const absl::Status status = store->Checkpoint(dir_ / "copy");
+    reached = files_->operations() >= k;
+    files_->Heal();
+    failed += !status.ok();
+    // A removal that fails leaves a folder without CURRENT, which nobody takes for a store.
+    if (status.ok()) {
+      RocksDbOptions options = SmallStore(dir_ / "copy");
+      options.keys = keys_;
+      EXPECT_EQ(MarkedNumber(*MustOpen(options)), 1u);
+    } else {
+      EXPECT_FALSE(std::filesystem::exists(dir_ / "copy/CURRENT")) << status;
+    }
+    std::filesystem::remove_all(dir_ / "copy");
+  }
+  EXPECT_GT(failed, 5u);
+  Marked next(2);
+  EXPECT_TRUE(store->Ingest(next.batches).ok());
+}
+
+// A full disk that a compaction meets is said by the compaction; when there is room the next batch sets it going again.
+TEST_P(FaultyStore, ACompactionThatFindsTheDiskFull) {
+  uint64_t number = 0;
+  auto store = Open();
+  const auto ingest = [&] {
+    Marked next(number + 1);
+    const absl::Status status = store->Ingest(next.batches);
+    if (status.ok()) ++number;
+    return status;
+  };
+  uint64_t resumed = 0;
+  bool reached = true;
+  // After each such failure RocksDB waits for a second.
+  for (uint64_t k = 1; reached; k += 7) {
+    ASSERT_TRUE(ingest().ok());
+    ASSERT_TRUE(ingest().ok());
+    files_->Arm(k, 1, Fault::kNoSpace);
+    const absl::Status compacted = store->Compact();
+    reached = files_->operations() >= k;
+    files_->Heal();
+    const absl::Status after = ingest();
+    if (!compacted.ok()) {
+      EXPECT_TRUE(absl::IsResourceExhausted(compacted) || absl::IsUnavailable(compacted)) << compacted;
+      resumed += after.ok();
+    }
+    if (!after.ok()) {  // the manifest was the file that could not be written
+      EXPECT_EQ(after.code(), absl::StatusCode::kUnavailable) << after;
+      store.reset();
+      store = Open();
+      ASSERT_NE(store, nullptr);
+    }
+    ASSERT_EQ(MarkedNumber(*store), number) << "operation " << k << " " << compacted << " then " << after;
+  }
+  EXPECT_GT(resumed, 0u);
+}
+
 TEST_P(FaultyStore, OpeningFailsCleanlyAtEveryOperation) {
   for (uint64_t k = 1;; k += 7) {
     std::filesystem::remove_all(dir_ / "db");

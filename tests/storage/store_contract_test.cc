@@ -306,6 +306,18 @@ INSTANTIATE_TEST_SUITE_P(
                               }}),
     [](const auto& tested) { return tested.param.name; });
 
+TEST(MemoryStore, CountsItsRowsAndCannotBeCopied) {
+  const auto store = NewMemoryStore();
+  ASSERT_TRUE(IngestAll(*store, {{Table::kMeta, {{"k", ""}, {"key", "value"}}, {}}}).ok());
+  EXPECT_EQ(store->EstimateRows(Table::kMeta), 2u);
+  EXPECT_EQ(store->EstimateRows(Table::kAccounts), 0u);
+  EXPECT_EQ(store->Stats().memory_bytes, 9u);
+  EXPECT_TRUE(store->Counters().empty());
+  store->SetCacheBytes(1);  // has no cache
+  EXPECT_EQ(store->Checkpoint("copy").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(std::filesystem::exists("copy"));
+}
+
 TEST(TableNames, AreWhatIsOnDisk) {
   std::vector<std::string_view> names;
   for (size_t i = 0; i < kTableCount; ++i) names.push_back(TableName(static_cast<Table>(i)));
