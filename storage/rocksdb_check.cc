@@ -20,7 +20,7 @@ namespace {
 rocksdb::DBOptions ReadOnlyOptions(rocksdb::Env* env) {
   rocksdb::DBOptions options;
   options.env = env;
-  options.max_open_files = 64;  // table files are opened one by one, below
+  options.max_open_files = 64;      // table files are opened one by one, below
   options.paranoid_checks = false;  // else the first table file that cannot be opened ends the list
   options.skip_stats_update_on_db_open = true;
   options.skip_checking_sst_file_sizes_on_db_open = true;

@@ -117,22 +117,22 @@ TEST(EngineEdges, EveryCompression) {
 
 TEST(EngineEdges, AFolderSeenFromOutside) {
   TempDir dir;
-  EXPECT_EQ(*ReadStoredState(dir.path() + "/data"), std::nullopt);
+  EXPECT_EQ(*ReadStoredState(dir.path() + "/data", nullptr), std::nullopt);
   TwinChain chain(OptionsIn(dir));
   chain.Close();
-  EXPECT_EQ(*ReadStoredState(dir.path() + "/data"), std::nullopt) << "no block yet";
+  EXPECT_EQ(*ReadStoredState(dir.path() + "/data", nullptr), std::nullopt) << "no block yet";
   chain.Open();
   chain.Apply({SetBalance(1, 1)});
   chain.Close();
-  const absl::StatusOr<std::optional<StoredState>> stored = ReadStoredState(dir.path() + "/data");
+  const absl::StatusOr<std::optional<StoredState>> stored = ReadStoredState(dir.path() + "/data", nullptr);
   ASSERT_TRUE(stored.ok() && stored->has_value()) << stored.status();
   EXPECT_EQ((*stored)->head, chain.head().info);
   EditRow(dir.path() + "/data", Table::kMeta, std::string(kStateKey), "nonsense");
-  EXPECT_EQ(ReadStoredState(dir.path() + "/data").status().code(), Code::kDataLoss);
+  EXPECT_EQ(ReadStoredState(dir.path() + "/data", nullptr).status().code(), Code::kDataLoss);
   EditRow(dir.path() + "/data", Table::kMeta, std::string(kStateKey), std::nullopt);
-  EXPECT_EQ(*ReadStoredState(dir.path() + "/data"), std::nullopt);
+  EXPECT_EQ(*ReadStoredState(dir.path() + "/data", nullptr), std::nullopt);
   EditRow(dir.path() + "/data", Table::kMeta, std::string(kUnfinishedKey), "");
-  const absl::Status unfinished = ReadStoredState(dir.path() + "/data").status();
+  const absl::Status unfinished = ReadStoredState(dir.path() + "/data", nullptr).status();
   EXPECT_EQ(unfinished.code(), Code::kFailedPrecondition);
   EXPECT_THAT(std::string(unfinished.message()), HasSubstr("did not finish"));
   EXPECT_EQ(StateEngine::Open(chain.options()).status().code(), Code::kFailedPrecondition);

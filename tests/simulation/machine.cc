@@ -203,6 +203,7 @@ class Machine::Tables final : public KeyValueStore {
   std::unique_ptr<storage::BulkLoad> NewBulkLoad() override { return kept_.NewBulkLoad(); }
   absl::Status Checkpoint(const std::string& dir) override { return kept_.Checkpoint(dir); }
   absl::Status Compact() override { return absl::OkStatus(); }
+  absl::Status Rewrite() override { return absl::OkStatus(); }
   storage::StoreStats Stats() const override { return kept_.Stats(); }
   uint64_t EstimateRows(Table table) const override { return kept_.EstimateRows(table); }
 

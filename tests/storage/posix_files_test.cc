@@ -129,9 +129,9 @@ TEST(DataDirFailures, WhenItsFilesCannotBeWritten) {
     const absl::Status status = LockDataDir(dir / "data").status();
     EXPECT_EQ(status.code(), Code::kUnavailable);
     EXPECT_THAT(std::string(status.message()), HasSubstr(dir / "data/LOCK"));
-    EXPECT_EQ(WriteFormat(dir / "data").code(), Code::kUnavailable);
+    EXPECT_EQ(WriteFormat(dir / "data", /*encrypted=*/false).code(), Code::kUnavailable);
   }
-  EXPECT_EQ(WriteFormat(dir / "absent").code(), Code::kNotFound);
+  EXPECT_EQ(WriteFormat(dir / "absent", /*encrypted=*/false).code(), Code::kNotFound);
   EXPECT_TRUE(LockDataDir(dir / "data").ok());
 }
 
@@ -148,7 +148,7 @@ TEST(DataDirFailures, WhenSomethingElseIsInTheWay) {
   }
   std::filesystem::create_directories(dir / "data/FORMAT");
   EXPECT_EQ(CheckFormat(dir / "data").code(), Code::kUnavailable);
-  EXPECT_EQ(WriteFormat(dir / "data").code(), Code::kUnavailable);
+  EXPECT_EQ(WriteFormat(dir / "data", /*encrypted=*/false).code(), Code::kUnavailable);
   std::filesystem::remove_all(dir / "data");
   std::filesystem::create_directories(dir / "data/log");
   EXPECT_EQ(LockDataDir(dir / "data").status().code(), Code::kDataLoss) << "a log without a file FORMAT";
