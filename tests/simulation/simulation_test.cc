@@ -1,6 +1,6 @@
 // Lives of the engine, a seed each: MPTD_SEEDS of them, from MPTD_TEST_SEED on. A seed that fails is run again, and
-// must fail in the same way. With MPTD_TELL, what happened is printed of those that pass, too. Left alone, the seeds are
-// always the same: scripts/simulate looks for others.
+// must fail in the same way. With MPTD_TELL, what happened is printed of those that pass, too. Left alone, the seeds
+// are always the same: scripts/simulate looks for others.
 #include <gtest/gtest.h>
 
 #include <algorithm>
