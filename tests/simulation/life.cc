@@ -267,10 +267,9 @@ void Life::Maintain() {
 }
 
 void Life::DoOne() {
-  static constexpr DiskTwin::Kind kKinds[] = {
-      DiskTwin::Kind::kApply,    DiskTwin::Kind::kApply,      DiskTwin::Kind::kApply,
-      DiskTwin::Kind::kApply,    DiskTwin::Kind::kReorganize, DiskTwin::Kind::kReorganize,
-      DiskTwin::Kind::kRollback, DiskTwin::Kind::kFlush,      DiskTwin::Kind::kPrune};
+  using enum DiskTwin::Kind;
+  static constexpr DiskTwin::Kind kKinds[] = {kApply, kApply,      kApply,      kApply,    kApply, kApply,
+                                              kApply, kReorganize, kReorganize, kRollback, kFlush, kPrune};
   static constexpr std::array<const char*, 6> kNames = {"apply", "reorganize", "rollback", "flush", "prune", "copy"};
   const DiskTwin::Kind kind = kKinds[scheduler_.Below(std::size(kKinds))];
   const absl::Status status = twin_.Do(kind);
