@@ -294,6 +294,15 @@ TEST(BranchUndo, RowsThatCameAndWent) {
   EXPECT_EQ(wrong.AddCurrent(nullptr).code(), absl::StatusCode::kDataLoss);
 }
 
+TEST(BranchUndo, ChildrenThatStayAreNotWrittenAgain) {
+  for (const Bytes& record : SomeRecords()) {
+    const OwnedBranch node = *DecodeOwned(record);
+    Bytes undo;
+    AppendBranchUndo(undo, node.get(), node.get());
+    EXPECT_EQ(undo.substr(1, 2), Bytes(2, '\0')) << "the children that are in it";
+  }
+}
+
 // A hash taken for an embedded node would be read past its end.
 TEST(BranchUndo, EntriesThatDoNotBelongTogether) {
   BranchValue hashed;

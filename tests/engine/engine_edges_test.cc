@@ -58,6 +58,21 @@ TEST(EngineEdges, CallersThatDoNotWaitOrHaveGone) {
   chain.Apply({SetBalance(1, 4)});
 }
 
+TEST(EngineEdges, ABlockSaysWhereItsTimeWent) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  chain.Apply(Accounts(500, 1));
+  const BlockChanges block = chain.Next(Accounts(500, 2));
+  const absl::StatusOr<ApplyResult> result = chain.engine().Apply(block);
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (const absl::Duration part :
+       {result->times.queue, result->times.read, result->times.tries, result->times.log, result->times.publish}) {
+    EXPECT_NE(part, absl::ZeroDuration());
+  }
+  EXPECT_EQ(result->accounts_changed, 500u);
+  EXPECT_GT(result->nodes_hashed, 500u);
+}
+
 // The change log stops before the disk is full; what is refused then succeeds when there is room.
 TEST(EngineEdges, ALogThatFindsNoRoom) {
   storage::FakeFiles disk(1);
