@@ -284,7 +284,9 @@ constexpr Key kKeys[] = {
      .field = At<&S::security, &S::Security::encryption_key_file>,
      .help =
          "The file with the master key of data that is encrypted: 32 bytes or 64 hexadecimal digits, which only its "
-         "owner may read (docs/ENCRYPTION.md). Empty, like the other two, for data that is not encrypted."},
+         "owner may read (docs/ENCRYPTION.md); another one counts from `mptctl rotate-key` on, and from nothing else. "
+         "Empty, "
+         "like the other two, for data that is not encrypted."},
     {.name = "security.encryption_key_env",
      .kind = Kind::kString,
      .field = At<&S::security, &S::Security::encryption_key_env>,

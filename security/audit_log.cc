@@ -173,6 +173,7 @@ void AuditLog::Add(AuditEntry entry) {
 }
 
 bool AuditLog::HasRoomForRefusal(absl::Time now) {
+  const storage::MutexLock lock(mutex_);
   if (refusal_room_at_ == absl::InfinitePast()) {
     refusal_room_ = options_.max_refusals;
   } else if (now > refusal_room_at_) {  // the clock may have been set back
@@ -180,19 +181,13 @@ bool AuditLog::HasRoomForRefusal(absl::Time now) {
   }
   refusal_room_ = std::min(refusal_room_, options_.max_refusals);
   refusal_room_at_ = now;
-  if (refusal_room_ < 1) return false;
-  refusal_room_ -= 1;
-  return true;
-}
-
-void AuditLog::AddRefusal(AuditEntry entry) {
-  const storage::MutexLock lock(mutex_);
-  if (HasRoomForRefusal(entry.time)) {
-    AddLocked(std::move(entry));
-  } else {
-    ++left_out_untold_;
-    ++status_.left_out;
+  if (refusal_room_ >= 1) {
+    refusal_room_ -= 1;
+    return true;
   }
+  ++left_out_untold_;
+  ++status_.left_out;
+  return false;
 }
 
 void AuditLog::TellLeftOut() {

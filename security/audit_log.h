@@ -59,9 +59,9 @@ class AuditLog {
   AuditLog& operator=(const AuditLog&) = delete;
 
   void Add(AuditEntry entry);
-  // A line about somebody who was refused; nobody may fill the disk with these. Those that are too many are counted,
-  // and within a second or two one line ("refusals_left_out") tells how many.
-  void AddRefusal(AuditEntry entry);
+  // To be asked before a line about somebody who was refused, for nobody may fill the disk with these. False: there are
+  // too many. This one is counted, and within a second or two one line ("refusals_left_out") tells how many they were.
+  bool HasRoomForRefusal(absl::Time now);
   // To be asked before a change: UNAVAILABLE when lines are required and those that wait cannot be written now, either.
   absl::Status CheckWritable();
   // After the file was renamed: goes on in a new one of the old name, whose first line ("continued") follows the last
@@ -73,7 +73,6 @@ class AuditLog {
   explicit AuditLog(AuditOptions options) : options_(std::move(options)) {}
   void SyncNowAndThen();
   void AddLocked(AuditEntry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool HasRoomForRefusal(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellLeftOut() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OpenFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -32,16 +32,17 @@ absl::Status AccessControl::Refuse(Refusal why, const Call& call, const std::str
   refused_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
   log_.Log(LogLevel::kDebug, LogModule::kRpc, "refused",
            {{"method", call.name}, {"caller", caller}, {"reason", status.message()}});
-  if (audit_ == nullptr) return status;
-  audit_->AddRefusal({.time = absl::Now(),
-                      .event = "refused",
-                      .caller = caller,
-                      .method = std::string(call.name),
-                      .code = absl::StatusCodeToString(status.code()),
-                      .reason = std::string(status.message()),
-                      .peer = call.context == nullptr ? "" : call.context->peer(),
-                      .certificate = call.context == nullptr ? "" : CertificateOf(*call.context),
-                      .request_id = std::string(call.request_id)});
+  const absl::Time now = absl::Now();
+  if (audit_ == nullptr || !audit_->HasRoomForRefusal(now)) return status;
+  audit_->Add({.time = now,
+               .event = "refused",
+               .caller = caller,
+               .method = std::string(call.name),
+               .code = absl::StatusCodeToString(status.code()),
+               .reason = std::string(status.message()),
+               .peer = call.context == nullptr ? "" : call.context->peer(),
+               .certificate = call.context == nullptr ? "" : CertificateOf(*call.context),
+               .request_id = std::string(call.request_id)});
   return status;
 }
 

@@ -12,6 +12,7 @@ namespace mptd {
 namespace {
 
 constexpr size_t kMostNamed = 4;  // of the connections that may be meant
+constexpr uint64_t kLooksPerSecond = 10;
 
 // "1.2.3.4:5" without the port.
 std::string WithoutPort(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
@@ -36,6 +37,10 @@ bool IsOneOf(std::string_view text, std::initializer_list<std::string_view> all)
 }
 
 }  // namespace
+
+TlsWatch::TlsWatch(security::AuditLog* audit, Logger& log) : audit_(audit), log_(log) {
+  looks_.SetLimits({.reads_per_second = kLooksPerSecond, .writes_per_second = 0});
+}
 
 void TlsWatch::SetAddresses(const std::vector<std::string>& addresses) {
   const MutexLock lock(mutex_);
@@ -77,26 +82,36 @@ void TlsWatch::OnFailedHandshake(std::string_view message) {
   }
 }
 
+// Each look at the connections takes a while, and handshakes can be made to fail very fast.
+bool TlsWatch::IsWorthALook(bool audited, absl::Time now) {
+  if (audited) return audit_->HasRoomForRefusal(now);
+  return looks_.Take("handshakes", security::RateLimiter::Kind::kRead, now) == absl::ZeroDuration();
+}
+
 void TlsWatch::Record(Why why, const std::string& reason, const std::string& certificate) {
   refused_[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+  const absl::Time now = absl::Now();
+  const bool audited = audit_ != nullptr && why != Why::kHungUp;  // who ends it by himself was not refused
+  if (!IsWorthALook(audited, now)) {
+    log_.Debug(LogModule::kRpc, "tls_handshake_refused", {{"reason", reason}, {"certificate", certificate}});
+    return;
+  }
   const std::vector<std::string> peers = ShakingHands();
   const std::string peer = Names(peers);
   log_.Warn(LogModule::kRpc, "tls_handshake_refused",
             {{"reason", reason}, {"peer", peer}, {"certificate", certificate}});
-  // Who ends it by himself was not refused.
-  if (why != Why::kHungUp) Audit(reason, peers.size() == 1 ? WithoutPort(peers.front()) : "", peer, certificate);
+  if (audited) Audit(now, reason, peers.size() == 1 ? WithoutPort(peers.front()) : "", peer, certificate);
 }
 
-void TlsWatch::Audit(const std::string& reason, const std::string& caller, const std::string& peer,
+void TlsWatch::Audit(absl::Time now, const std::string& reason, const std::string& caller, const std::string& peer,
                      const std::string& certificate) {
-  if (audit_ == nullptr) return;
-  audit_->AddRefusal({.time = absl::Now(),
-                      .event = "refused",
-                      .caller = caller,
-                      .code = absl::StatusCodeToString(absl::StatusCode::kUnauthenticated),
-                      .reason = reason,
-                      .peer = peer,
-                      .certificate = certificate});
+  audit_->Add({.time = now,
+               .event = "refused",
+               .caller = caller,
+               .code = absl::StatusCodeToString(absl::StatusCode::kUnauthenticated),
+               .reason = reason,
+               .peer = peer,
+               .certificate = certificate});
 }
 
 void TlsWatch::Tick(absl::Time now) {
@@ -113,7 +128,7 @@ void TlsWatch::Tick(absl::Time now) {
     const std::string reason = absl::StrCat(expelled.why.message(), "; its connection was closed");
     log_.Warn(LogModule::kRpc, "tls_connection_closed",
               {{"reason", reason}, {"peer", expelled.peer}, {"certificate", expelled.certificate}});
-    Audit(reason, WithoutPort(expelled.peer), expelled.peer, expelled.certificate);
+    if (audit_ != nullptr) Audit(now, reason, WithoutPort(expelled.peer), expelled.peer, expelled.certificate);
   }
 }
 

@@ -22,6 +22,7 @@
 #include "metrics/log.h"
 #include "metrics/metrics.h"
 #include "security/audit_log.h"
+#include "security/rate_limiter.h"
 #include "server/mutex.h"
 #include "server/own_connections.h"
 #include "server/standing_certificates.h"
@@ -31,7 +32,7 @@ namespace mptd {
 class TlsWatch {
  public:
   // `audit` may be null; it and `log` must outlive this.
-  TlsWatch(security::AuditLog* audit, Logger& log) : audit_(audit), log_(log) {}
+  TlsWatch(security::AuditLog* audit, Logger& log);
 
   StandingCertificates& certificates() { return certificates_; }
   // Where the daemon listens, as soon as it does.
@@ -54,11 +55,13 @@ class TlsWatch {
   std::optional<OwnConnections> connections() const;
   std::vector<std::string> ShakingHands() const;
   void Record(Why why, const std::string& reason, const std::string& certificate);
-  void Audit(const std::string& reason, const std::string& caller, const std::string& peer,
+  bool IsWorthALook(bool audited, absl::Time now);
+  void Audit(absl::Time now, const std::string& reason, const std::string& caller, const std::string& peer,
              const std::string& certificate);
 
   security::AuditLog* const audit_;
   Logger& log_;
+  security::RateLimiter looks_;  // at connections, for failed handshakes that are not audited
   StandingCertificates certificates_;
   std::array<std::atomic<uint64_t>, kWhys> refused_{};
   std::atomic<uint64_t> closed_{0};
