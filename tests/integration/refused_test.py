@@ -119,7 +119,7 @@ class RefusedTest(WithAuthorities):
                     self.assertIn('CN=caller, serial ', line['certificate'])
 
     def test_who_guesses_is_slowed_down_and_cannot_fill_the_log(self):
-        with self.daemon('--security.roles', 'cert:CN=nobody -> reader', '--security.max_reads_per_second', '5') as daemon:
+        with self.daemon('--security.roles', 'cert:CN=nobody -> reader', '--security.max_reads_per_second', '1') as daemon:
             codes = set()
             end = time.monotonic() + PATIENCE
             while len(codes) < 2 and time.monotonic() < end:

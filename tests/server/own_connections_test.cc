@@ -95,7 +95,7 @@ TEST_F(OwnConnectionsTest, WhoHasSaidNothingYetOrVeryMuchIsNotShakingHands) {
   std::string data(100, 'x');
   ASSERT_EQ(write(client, data.data(), data.size()), 100);
   ASSERT_EQ(recv(ours, data.data(), data.size(), MSG_WAITALL), 100);
-  // Unless this test has slept for two seconds meanwhile.
+  // Unless this test has slept for ten seconds meanwhile.
   for (int tries = 0; tries < 1000 && !MayShakeHands(connection); ++tries) {
     ASSERT_EQ(write(client, data.data(), 1), 1);
     ASSERT_EQ(recv(ours, data.data(), 1, MSG_WAITALL), 1);
