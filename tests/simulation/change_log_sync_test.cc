@@ -58,7 +58,7 @@ void SyncTogether(Scheduler& scheduler) {
 }
 
 TEST(ChangeLogSync, IsDoneWhenItIsSaidToBe) {
-  constexpr uint64_t kSeeds = 100;
+  constexpr uint64_t kSeeds = 40;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const SeedRun run = RunSeed(seed, SyncTogether);
     ASSERT_EQ(run.ending, Ending::kPassed) << Describe(run);

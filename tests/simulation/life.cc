@@ -106,11 +106,7 @@ class Life {
   void Maintain();
   // False for an answer that is one of the disk; wrong for any that is not.
   bool Answered(const absl::Status& status);
-  void Pause() {
-    absl::Time until = absl::Now() + absl::Microseconds(scheduler_.Below(3000));
-    SleepUntil(until);
-  }
-  void SleepUntil(absl::Time until) { scheduler_.SleepFor(until - absl::Now()); }
+  void Pause() { scheduler_.SleepFor(absl::Microseconds(scheduler_.Below(3000))); }
   bool stopped() {
     absl::MutexLock lock(&mutex_);
     return stopped_;

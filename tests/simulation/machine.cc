@@ -192,6 +192,7 @@ class Machine::Tables final : public KeyValueStore {
     if (machine_.defect_ == Defect::kReadsUncommitted && !batches.empty()) {
       if (absl::Status status = kept_.Ingest(batches.first(1)); !status.ok()) return status;
       if (absl::Status status = machine_.OperateTables(/*reads=*/false); !status.ok()) return status;
+      if (machine_.scheduler_.OneIn(2)) return absl::UnavailableError("the simulated disk cannot be written");
     }
     if (machine_.fail_ingests_ != 0 && machine_.scheduler_.OneIn(machine_.fail_ingests_)) {
       return absl::ResourceExhaustedError("the simulated disk is full");

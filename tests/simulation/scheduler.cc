@@ -32,9 +32,11 @@ std::string NameOfCode(const void* address) {
   return name.data();
 }
 
+}  // namespace
+
 // Where a thread sleeps until it is its turn. Not std::binary_semaphore, which spins first: the one that is to release
 // it may be without a processor meanwhile.
-class Turn {
+class Scheduler::Turn {
  public:
   Turn() { ::sem_init(&semaphore_, 0, 0); }
   ~Turn() { ::sem_destroy(&semaphore_); }
@@ -50,8 +52,6 @@ class Turn {
  private:
   sem_t semaphore_;
 };
-
-}  // namespace
 
 struct Scheduler::Thread {
   size_t number = 0;

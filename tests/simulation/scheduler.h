@@ -90,6 +90,7 @@ class Scheduler {
   [[noreturn]] void GiveUp(const std::string& why);
 
  private:
+  class Turn;
   struct Thread;
   struct Step {
     size_t thread = 0;
