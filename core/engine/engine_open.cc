@@ -43,9 +43,9 @@ absl::StatusOr<Hash> RootInTables(const storage::KeyValueStore& kv, const Branch
   }
   AppendBranchRlp(node, *root);
   if (root->extension_size == 0) return Keccak256(node);
+  // Leaves of accounts have more than 32 bytes, so no branch of them is embedded.
   Bytes extension;
-  const bool embedded = node.size() < Hash::kSize;
-  AppendExtensionRlp(extension, root->extension(), embedded ? node : Bytes(Keccak256(node).view()), embedded);
+  AppendExtensionRlp(extension, root->extension(), Keccak256(node).view(), false);
   return Keccak256(extension);
 }
 

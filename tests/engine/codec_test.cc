@@ -125,6 +125,28 @@ TEST(ChangeCodec, DigestsDoNotDependOnTheOrder) {
   }
 }
 
+// What the tests, and the engine when it starts, take for the same state.
+TEST(Values, DifferInEachField) {
+  const BlockInfo block{7, SlotOf(1), SlotOf(2), SlotOf(3)};
+  EXPECT_EQ(block, (BlockInfo{7, SlotOf(1), SlotOf(2), SlotOf(3)}));
+  for (const BlockInfo& other :
+       {BlockInfo{8, SlotOf(1), SlotOf(2), SlotOf(3)}, BlockInfo{7, std::nullopt, SlotOf(2), SlotOf(3)},
+        BlockInfo{7, SlotOf(1), SlotOf(4), SlotOf(3)}, BlockInfo{7, SlotOf(1), SlotOf(2), SlotOf(4)}}) {
+    EXPECT_NE(block, other);
+  }
+  const Account account{1, U256::FromUint64(2), SlotOf(3), SlotOf(4)};
+  for (const Account& other :
+       {Account{2, account.balance, SlotOf(3), SlotOf(4)}, Account{1, U256::FromUint64(3), SlotOf(3), SlotOf(4)},
+        Account{1, account.balance, SlotOf(5), SlotOf(4)}, Account{1, account.balance, SlotOf(3), SlotOf(5)}}) {
+    EXPECT_NE(account, other);
+  }
+  EXPECT_NE((StateCounts{.accounts = 1}), (StateCounts{}));
+  EXPECT_NE((StateCounts{.slots = 1}), (StateCounts{}));
+  EXPECT_NE((StateCounts{.branches = 1}), (StateCounts{}));
+  EXPECT_NE((StateCounts{.extensions = 1}), (StateCounts{}));
+  EXPECT_NE((StateCounts{.estimated = true}), (StateCounts{}));
+}
+
 // They are on disk: of a block that comes again after an upgrade, too, it must be known that it is the same.
 TEST(ChangeCodec, DigestsStayTheSame) {
   BlockChanges block;

@@ -2,6 +2,7 @@
 // needs such a row says DATA_LOSS, what does not goes on to be right, and nothing is written on top of it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -96,7 +97,7 @@ TEST_P(DamagedRows, AreNeverServed) {
   uint64_t found = 0;
   uint64_t at = 0;
   const TableRows rows = ReadTables(data)[static_cast<size_t>(damage.table)];
-  const uint64_t step = std::max<uint64_t>(1, rows.size() / static_cast<uint64_t>(Scaled(8)));
+  const uint64_t step = std::max<uint64_t>(1, rows.size() / 8);
   for (const auto& [key, value] : rows) {
     if (at++ % step != 0) continue;
     // Without its root's row a storage trie is taken for one of a single slot. Only a verification finds that.

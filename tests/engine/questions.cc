@@ -92,11 +92,17 @@ Answer AccountPages(const StateView& view) {
   return text;
 }
 
-Answer StoragePage(const StateView& view) {
-  absl::StatusOr<Page<HashedSlot>> page = view.ScanStorage(AddressOf(51), Hash{}, 100);
-  if (!page.ok()) return page.status();
+Answer StoragePages(const StateView& view) {
   std::string text;
-  for (const HashedSlot& item : page->items) absl::StrAppend(&text, ToHex(item.key), ToHex(item.value.minimal()), "\n");
+  std::optional<Hash> next = Hash{};
+  while (next) {
+    absl::StatusOr<Page<HashedSlot>> page = view.ScanStorage(AddressOf(50), *next, 5);
+    if (!page.ok()) return page.status();
+    for (const HashedSlot& item : page->items) {
+      absl::StrAppend(&text, ToHex(item.key), ToHex(item.value.minimal()), "\n");
+    }
+    next = page->next;
+  }
   return text;
 }
 
@@ -140,7 +146,7 @@ std::span<const Question> Questions() {
                                       {"Proofs", Proofs},
                                       {"DryRun", DryRun},
                                       {"AccountPages", AccountPages},
-                                      {"StoragePage", StoragePage}};
+                                      {"StoragePages", StoragePages}};
   return kAll;
 }
 

@@ -127,5 +127,37 @@ TEST_F(ReadFaults, ABlock) {
   ASSERT_NO_FATAL_FAILURE(chain_.ExpectHead());
 }
 
+TEST_F(ReadFaults, ARollback) {
+  uint64_t salt = 200;
+  AtEveryRead([&] {
+    const uint64_t target = chain_.head().info.number - 2;
+    const absl::Status status = chain_.engine().RollbackTo(target).status();
+    disk_.Heal();
+    if (status.ok()) {
+      chain_.Rollback(target);
+      for (int i = 0; i < 2; ++i) chain_.Apply(QuestionedChanges(++salt));
+    }
+    chain_.ExpectHead();
+    return status;
+  });
+  EXPECT_FALSE(chain_.engine().Status().read_only);
+}
+
+// RocksDB has its own words for what it could not read then.
+TEST_F(ReadFaults, AStart) {
+  uint64_t failed = 0;
+  bool reached = true;
+  for (uint64_t at = 1; reached && !HasFailure(); ++at) {
+    chain_.Close();
+    disk_.Arm(at, Fault::kError, Counted::kReads);
+    failed += !StateEngine::Open(chain_.options()).ok();
+    reached = disk_.operations() >= at;
+    disk_.Heal();
+    chain_.Open();
+    chain_.ExpectHead();
+  }
+  EXPECT_GT(failed, 10u);
+}
+
 }  // namespace
 }  // namespace mptd::testing
