@@ -114,11 +114,14 @@ absl::Status SegmentedLog::Discard(const LogScan& scan) {
   if (scan.discarded.empty() && scan.leftovers.empty()) return absl::OkStatus();
   for (size_t i = scan.discarded.size(); i-- > 0;) {
     if (absl::Status status = files_.Remove(scan.discarded[i]); !status.ok()) return status;
+    // Each before the next: were a lower one gone and a higher one still there after a power cut, the next Open would
+    // miss what lay between them.
+    if (absl::Status status = files_.SyncDir(options_.dir); !status.ok()) return status;
   }
   for (const std::string& path : scan.leftovers) {
     if (absl::Status status = files_.Remove(path); !status.ok()) return status;
   }
-  return files_.SyncDir(options_.dir);
+  return scan.leftovers.empty() ? absl::OkStatus() : files_.SyncDir(options_.dir);
 }
 
 // Records that were read may be in the operating system's memory only, and if a sync of them has failed in an earlier

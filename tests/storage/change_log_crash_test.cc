@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "storage/change_log.h"
+#include "storage/log_format.h"
 #include "tests/storage/fake_files.h"
 #include "tests/storage/key_testing.h"
 #include "tests/storage/test_support.h"
@@ -296,6 +297,44 @@ TEST(ChangeLogFailures, RecordsAppendedDuringASyncAreNotDurable) {
   EXPECT_EQ(log->durable_lsn(), 1u);
   ASSERT_TRUE(log->Sync().ok());
   EXPECT_EQ(log->durable_lsn(), 2u);
+}
+
+// The tables have taken over a record that the log has lost in a power cut, so that the segments behind it are of no
+// use. When the power fails again while these are removed, no gap may be left between those that are still there.
+TEST(ChangeLogFailures, APowerCutWhileSegmentsAreDiscardedLeavesNoGap) {
+  constexpr uint64_t kFlushed = 2;
+  const auto open = [](FakeFiles& files, uint64_t flushed) {
+    ChangeLogOptions options;
+    options.dir = "log";
+    options.segment_bytes = 4096;
+    options.files = &files;
+    return ChangeLog::Open(options, flushed, [](uint64_t, std::string_view) { return absl::OkStatus(); });
+  };
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    for (uint64_t k = 1; k <= 30; ++k) {
+      FakeFiles files(seed * 100 + k);
+      {
+        auto log = open(files, 0);
+        ASSERT_TRUE(log.ok()) << log.status();
+        // Three records in the first segment, one in each of the others.
+        for (const size_t bytes : {1000, 1000, 1000, 3000, 3000, 3000, 3000}) {
+          ASSERT_TRUE((*log)->Append(std::string(bytes, 'x')).ok());
+        }
+        ASSERT_TRUE((*log)->Sync().ok());
+      }
+      files.Restart(PowerCut::kDropAll);
+      const std::string first = "log/" + SegmentName(1);
+      std::string content = files.Content(first);
+      content.replace(kSegmentHeaderBytes, 1000, 1000, '\0');
+      files.Overwrite(first, content);
+      files.Arm(k, Fault::kCrash);
+      open(files, kFlushed).status().IgnoreError();
+      files.Restart(PowerCut::kRandom);
+      files.Heal();
+      const auto log = open(files, kFlushed);
+      ASSERT_TRUE(log.ok()) << "seed " << seed << ", operation " << k << ": " << log.status();
+    }
+  }
 }
 
 TEST(ChangeLogFailures, AFullDiskAppendsNothingAndPasses) {
