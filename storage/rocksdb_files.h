@@ -1,14 +1,14 @@
-// The file system as RocksDB sees it: the operating system's, with three corrections to how RocksDB 7.8 ingests files.
+// The file system as RocksDB sees it: the operating system's, with corrections to how RocksDB 7.8 ingests files.
 //
 // 1. When the record of an ingest has been written to the manifest but syncing it failed, RocksDB deletes the files
-// that
-//    it had linked. If the record was on the disk after all, the store cannot be opened again. So nothing is deleted
-//    any more once such a failure was reported; the next opening removes what the manifest does not name.
+//    that it had linked. If the record was on the disk after all, the store cannot be opened again. So nothing is
+//    deleted any more once such a failure was reported; the next opening removes what the manifest does not name.
 // 2. A file made for an ingest is synced when it is finished, and again when RocksDB has linked it. The first of these
 //    is left out: a staged file that was not linked has no meaning.
-// 3. Before it links a file, RocksDB looks for its first and its last key, and takes a read that fails for a file
-// without
-//    keys: it would be added, and none of its rows found. So a file that could not be read cannot be linked either.
+// 3. Before it links a file, RocksDB looks for its first key, and takes a read that fails for a file without keys: it
+//    would be added, and none of its rows found. So a file that could not be read cannot be linked either.
+// 4. Then it looks for its last key, and a read that fails ends the process by an assertion. So the end of a staged file,
+//    where the last rows are, is read when it is opened, which RocksDB knows may fail.
 // Thread-safe.
 #pragma once
 

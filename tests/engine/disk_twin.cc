@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/hex.h"
 
@@ -92,6 +93,11 @@ bool DiskTwin::FindFound(const StateView& head, bool has_blocks) {
   return false;
 }
 
+std::string DiskTwin::WhereFrom(const StateView& head) const {
+  const auto made = made_by_.find(head.block().state_root);
+  return made == made_by_.end() ? "by no operation" : absl::StrCat("by operation ", made->second);
+}
+
 void DiskTwin::ExpectFound() {
   absl::StatusOr<StateViewPtr> head = engine_->View(LatestBlock{});
   ASSERT_TRUE(head.ok()) << head.status();
@@ -99,7 +105,8 @@ void DiskTwin::ExpectFound() {
   const uint64_t operations = first_ + operations_.size() - 1;
   ASSERT_TRUE(FindFound(**head, status.has_blocks))
       << "the head is block " << (*head)->block().number << ", root " << ToHex((*head)->block().state_root)
-      << ", after none of operations " << (power_was_cut_ ? durable_ : operations) << " to " << operations;
+      << ", made " << WhereFrom(**head) << ", after none of operations " << (power_was_cut_ ? durable_ : operations)
+      << " to " << operations << "; durable is block " << status.durable_number << ", flushed " << status.flushed_number;
   power_was_cut_ = false;
   if (chain().empty()) return;
   ASSERT_NO_FATAL_FAILURE(ExpectHead());
@@ -184,6 +191,7 @@ absl::Status DiskTwin::ApplyOn(size_t kept, bool reorganize) {
   ApplyToModel(block->state, changes);
   block->info = {changes.number, changes.hash, changes.parent_hash, block->state.Root()};
   block->operation = first_ + operations_.size();
+  made_by_[block->info.state_root] = block->operation;
   becomes.push_back(block);
   if (on_block_) on_block_(block->info, {block, &block->state});
   if (changes.number > kKeepBlocks) may_be_pruned_ = std::max(may_be_pruned_, changes.number - kKeepBlocks);

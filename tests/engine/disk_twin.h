@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -88,6 +89,7 @@ class DiskTwin {
   void Trim();
   void ExpectFound();
   bool FindFound(const StateView& head, bool has_blocks);
+  std::string WhereFrom(const StateView& head) const;
 
   const Durability durability_;
   const bool history_on_disk_;
@@ -100,6 +102,8 @@ class DiskTwin {
   BlockMaker random_;
   std::unique_ptr<StateEngine> engine_;
 
+  // What tells a wrong state from one that was lost.
+  std::map<Hash, uint64_t> made_by_;  // state root, and the operation that came to it last
   std::vector<Operation> operations_ = std::vector<Operation>(1);
   uint64_t first_ = 0;    // the number of operations_.front()
   uint64_t durable_ = 0;  // the newest operation that a power cut cannot take back

@@ -741,6 +741,78 @@ TEST_P(FaultyStore, OpeningFailsCleanlyAtEveryOperation) {
   }
 }
 
+// A disk whose k-th read of a staged file fails.
+class UnreadableStaging final : public rocksdb::FileSystemWrapper {
+ public:
+  UnreadableStaging() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+  const char* Name() const override { return "UnreadableStaging"; }
+  void Arm(uint64_t at) {
+    at_ = at;
+    reads_ = 0;
+  }
+  uint64_t reads() const { return reads_; }
+
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& path, const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+                                        rocksdb::IODebugContext* debug) override {
+    rocksdb::IOStatus status = FileSystemWrapper::NewRandomAccessFile(path, options, file, debug);
+    if (status.ok() && path.find("/staging/") != std::string::npos) {
+      *file = std::make_unique<File>(*this, std::move(*file));
+    }
+    return status;
+  }
+
+ private:
+  class File final : public rocksdb::FSRandomAccessFileOwnerWrapper {
+   public:
+    File(UnreadableStaging& disk, std::unique_ptr<rocksdb::FSRandomAccessFile> file)
+        : FSRandomAccessFileOwnerWrapper(std::move(file)), disk_(disk) {}
+    rocksdb::IOStatus Read(uint64_t offset, size_t count, const rocksdb::IOOptions& options, rocksdb::Slice* result,
+                           char* scratch, rocksdb::IODebugContext* debug) const override {
+      if (++disk_.reads_ == disk_.at_) return rocksdb::IOStatus::IOError("this read fails");
+      return FSRandomAccessFileOwnerWrapper::Read(offset, count, options, result, scratch, debug);
+    }
+
+   private:
+    UnreadableStaging& disk_;
+  };
+
+  std::atomic<uint64_t> at_ = 0;
+  std::atomic<uint64_t> reads_ = 0;
+};
+
+// Small files, which are read by their ends alone, and one whose first rows are not in its end.
+TEST(RocksDbStore, AReadThatFailsDuringAnIngestEndsOnlyThat) {
+  const TempDir dir;
+  const auto disk = std::make_shared<UnreadableStaging>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  RocksDbOptions options = SmallStore(dir / "db");
+  options.env = env.get();
+  auto store = MustOpen(options);
+  Random random(1);
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (uint64_t i = 0; i < 6000; ++i) texts.emplace_back(Number(i), random.Bytes(1000));
+  uint64_t failed = 0;
+  bool reached = true;
+  for (uint64_t k = 1; reached; ++k) {
+    std::vector<Row> rows;
+    for (const auto& [key, value] : texts) rows.push_back({key, value});
+    std::vector<TableBatch> batches;
+    batches.push_back({Table::kAccounts, std::move(rows), {}});
+    batches.push_back({Table::kSlots, {{"key", "value"}}, {}});
+    disk->Arm(k);
+    const absl::Status status = store->Ingest(batches);
+    reached = disk->reads() >= k;
+    failed += !status.ok();
+    EXPECT_EQ(status.ok(), !reached) << "read " << k << " " << status;
+    if (!status.ok()) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    }
+  }
+  EXPECT_GE(failed, 3u);
+  EXPECT_EQ(ReadAll(*store, Table::kAccounts).size(), texts.size());
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, FaultyStore, testing::Bool(),
                          [](const auto& tested) { return tested.param ? "encrypted" : "plain"; });
 
