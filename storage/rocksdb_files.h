@@ -7,7 +7,8 @@
 //    is left out: a staged file that was not linked has no meaning.
 // 3. Before it links a file, RocksDB looks for its first key, and takes a read that fails for a file without keys: it
 //    would be added, and none of its rows found. So a file that could not be read cannot be linked either.
-// 4. Then it looks for its last key, and a read that fails ends the process by an assertion. So the end of a staged file,
+// 4. Then it looks for its last key, and a read that fails ends the process by an assertion. So the end of a staged
+// file,
 //    where the last rows are, is read when it is opened, which RocksDB knows may fail.
 // Thread-safe.
 #pragma once

@@ -200,12 +200,13 @@ uint64_t EngineImpl::DurableSequence() const {
 uint64_t EngineImpl::DurableNumber() const {
   const uint64_t sequence = DurableSequence();
   absl::MutexLock lock(&store_->mutex);
-  const BlockWindow& window = *store_->window;
-  for (auto record = window.rbegin(); record != window.rend(); ++record) {
-    if ((*record)->sequence <= sequence) return (*record)->block.number;
+  const std::deque<StateStore::Applied>& applied = store_->since_durable;
+  for (auto block = applied.rbegin(); block != applied.rend(); ++block) {
+    if (block->sequence <= sequence) return block->number;
   }
-  // Everything in memory is newer; before the first block there is nothing to lose.
-  return window.empty() || window.front()->block.number == 0 ? 0 : window.front()->block.number - 1;
+  // A rollback that is not durable went below the newest durable block, whose ancestors are durable, or there was none:
+  // before the first block there is nothing to lose.
+  return applied.empty() || applied.front().number == 0 ? 0 : applied.front().number - 1;
 }
 
 bool EngineImpl::IsDurable(uint64_t number) const { return number <= DurableNumber(); }

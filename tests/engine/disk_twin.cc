@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "core/hex.h"
 
@@ -65,6 +66,7 @@ absl::Status DiskTwin::Open() {
 void DiskTwin::Restart(storage::PowerCut cut) {
   engine_.reset();
   disk_.Restart(cut);
+  Tell(cut == storage::PowerCut::kKeepAll ? "kill" : "power cut", absl::OkStatus());
   power_was_cut_ = power_was_cut_ || cut != storage::PowerCut::kKeepAll;
 }
 
@@ -88,9 +90,15 @@ bool DiskTwin::FindFound(const StateView& head, bool has_blocks) {
     // What was found is durable once the engine has opened.
     operations_.assign(1, {std::move(found), {}});
     first_ = durable_ = at + 1;
+    Tell(absl::StrCat("found what operation ", at, " left, block ", blocks()), absl::OkStatus());
     return true;
   }
   return false;
+}
+
+void DiskTwin::Tell(std::string_view what, const absl::Status& status) {
+  told_.push_back(absl::StrCat(first_ + operations_.size() - 1, " (durable ", durable_,
+                               "): ", absl::string_view(what.data(), what.size()), ", ", status.ToString()));
 }
 
 std::string DiskTwin::WhereFrom(const StateView& head) const {
@@ -104,9 +112,10 @@ void DiskTwin::ExpectFound() {
   const EngineStatus status = engine_->Status();
   const uint64_t operations = first_ + operations_.size() - 1;
   ASSERT_TRUE(FindFound(**head, status.has_blocks))
-      << "the head is block " << (*head)->block().number << ", root " << ToHex((*head)->block().state_root)
-      << ", made " << WhereFrom(**head) << ", after none of operations " << (power_was_cut_ ? durable_ : operations)
-      << " to " << operations << "; durable is block " << status.durable_number << ", flushed " << status.flushed_number;
+      << "the head is block " << (*head)->block().number << ", root " << ToHex((*head)->block().state_root) << ", made "
+      << WhereFrom(**head) << ", after none of operations " << (power_was_cut_ ? durable_ : operations) << " to "
+      << operations << "; durable is block " << status.durable_number << ", flushed " << status.flushed_number << "\n"
+      << absl::StrJoin(std::span(told_).last(std::min<size_t>(told_.size(), 60)), "\n");
   power_was_cut_ = false;
   if (chain().empty()) return;
   ASSERT_NO_FATAL_FAILURE(ExpectHead());
@@ -231,7 +240,7 @@ absl::Status DiskTwin::Prune() {
   return engine_->Prune(keep).status();
 }
 
-absl::Status DiskTwin::Do(Kind kind) {
+absl::Status DiskTwin::DoOne(Kind kind) {
   if (chain().empty() && kind != Kind::kFlush) return ApplyOn(0, false);
   switch (kind) {
     case Kind::kApply:
@@ -253,6 +262,13 @@ absl::Status DiskTwin::Do(Kind kind) {
       return TakeCheckpoint();
   }
   return absl::OkStatus();
+}
+
+absl::Status DiskTwin::Do(Kind kind) {
+  static constexpr const char* kNames[] = {"apply", "reorganize", "roll back", "flush", "prune", "checkpoint"};
+  absl::Status status = DoOne(kind);
+  Tell(absl::StrCat(kNames[static_cast<size_t>(kind)], ", now block ", blocks()), status);
+  return status;
 }
 
 absl::Status DiskTwin::DoAny() {

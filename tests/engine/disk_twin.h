@@ -79,6 +79,7 @@ class DiskTwin {
 
   const Chain& chain() const { return operations_.back().chain; }
   EngineOptions OptionsFor(const std::string& dir);
+  absl::Status DoOne(Kind kind);
   size_t PickServed();
   absl::Status ApplyOn(size_t kept, bool reorganize);
   absl::Status RollBack();
@@ -90,6 +91,7 @@ class DiskTwin {
   void ExpectFound();
   bool FindFound(const StateView& head, bool has_blocks);
   std::string WhereFrom(const StateView& head) const;
+  void Tell(std::string_view what, const absl::Status& status);
 
   const Durability durability_;
   const bool history_on_disk_;
@@ -102,6 +104,7 @@ class DiskTwin {
   BlockMaker random_;
   std::unique_ptr<StateEngine> engine_;
 
+  std::vector<std::string> told_;  // what was done, for a failure's message
   // What tells a wrong state from one that was lost.
   std::map<Hash, uint64_t> made_by_;  // state root, and the operation that came to it last
   std::vector<Operation> operations_ = std::vector<Operation>(1);

@@ -306,6 +306,20 @@ TEST(EngineAdmin, RepliesSayWhatIsDurable) {
   }
 }
 
+// Blocks that are not served any more are not durable for that.
+TEST(EngineAdmin, WhatIsNotServedIsNotDurableForThat) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.durability = Durability::kAsync;
+  options.keep_blocks = 2;
+  TwinChain chain(options);
+  for (uint64_t number = 1; number <= 10; ++number) ASSERT_NO_FATAL_FAILURE(chain.Apply({SetBalance(1, number)}));
+  EXPECT_EQ(chain.engine().Status().oldest_served_number, 8u);
+  EXPECT_EQ(chain.engine().Status().durable_number, 0u);
+  ASSERT_TRUE(chain.engine().Flush().ok());
+  EXPECT_EQ(chain.engine().Status().durable_number, 10u);
+}
+
 // A flush that fails for good: the queue fills, and applying waits for room until its deadline.
 TEST(EngineAdmin, AFullQueue) {
   TempDir dir;
