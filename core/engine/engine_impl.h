@@ -109,7 +109,6 @@ class EngineImpl final : public StateEngine {
   void Publish(std::vector<PublishedTransition> committed);
   void Strand(const PublishedTransition& committed);
   std::shared_ptr<const TransitionRows> RecordRows(const Transition& transition, uint64_t sequence);
-  void NoteApplied(const PublishedTransition& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   void AdvanceWindow(const PublishedTransition& step, BlockWindow& window, BlockWindow& unserved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
   // Serves no more than the newest `keep` blocks behind the head from now on; returns the oldest that is served.

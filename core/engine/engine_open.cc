@@ -246,7 +246,7 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
     store_->transitions = std::make_shared<TransitionList>();
     store_->tries.push_back(trie);
     store_->live_views.insert(flushed.sequence);
-    if (flushed.sequence != 0) store_->since_durable.push_back({flushed.sequence, flushed.head.number});
+    if (flushed.sequence != 0) store_->applied.Add(flushed.sequence, flushed.head.number, false, flushed.sequence);
   }
   absl::MutexLock lock(&head_mutex_);
   head_ = std::make_shared<ViewImpl>(

@@ -101,17 +101,6 @@ PublishedTransition EngineImpl::Commit(Step step) {
   return committed;
 }
 
-void EngineImpl::NoteApplied(const PublishedTransition& step) {
-  std::deque<StateStore::Applied>& applied = store_->since_durable;
-  const uint64_t number = step.record->block.number;
-  if (step.rolled_back_to) {
-    while (!applied.empty() && applied.back().number >= number) applied.pop_back();
-  }
-  applied.push_back({step.record->sequence, number});
-  const uint64_t durable = DurableSequence();
-  while (applied.size() > 1 && applied[1].sequence <= durable) applied.pop_front();
-}
-
 // The window after a step, and in `unserved` the blocks that are not served any more.
 void EngineImpl::AdvanceWindow(const PublishedTransition& step, BlockWindow& window, BlockWindow& unserved) {
   const uint64_t number = step.record->block.number;
@@ -121,7 +110,7 @@ void EngineImpl::AdvanceWindow(const PublishedTransition& step, BlockWindow& win
     while (!window.empty() && window.back()->block.number >= number) window.pop_back();
   }
   window.push_back(step.record);
-  NoteApplied(step);
+  store_->applied.Add(step.record->sequence, number, step.rolled_back_to.has_value(), DurableSequence());
   const uint64_t keep = keep_blocks_;
   if (number > keep) store_->oldest_served = std::max(store_->oldest_served, number - keep);
   const auto first = std::find_if(window.begin(), window.end(), [&](const std::shared_ptr<const BlockRecord>& record) {

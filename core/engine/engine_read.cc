@@ -200,13 +200,7 @@ uint64_t EngineImpl::DurableSequence() const {
 uint64_t EngineImpl::DurableNumber() const {
   const uint64_t sequence = DurableSequence();
   absl::MutexLock lock(&store_->mutex);
-  const std::deque<StateStore::Applied>& applied = store_->since_durable;
-  for (auto block = applied.rbegin(); block != applied.rend(); ++block) {
-    if (block->sequence <= sequence) return block->number;
-  }
-  // A rollback that is not durable went below the newest durable block, whose ancestors are durable, or there was none:
-  // before the first block there is nothing to lose.
-  return applied.empty() || applied.front().number == 0 ? 0 : applied.front().number - 1;
+  return store_->applied.NewestDurable(sequence);
 }
 
 bool EngineImpl::IsDurable(uint64_t number) const { return number <= DurableNumber(); }

@@ -13,6 +13,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/engine/applied_blocks.h"
 #include "core/engine/block.h"
 #include "core/engine/cache_counters.h"
 #include "core/engine/change_codec.h"
@@ -99,12 +100,7 @@ struct StateStore {
   mutable absl::Mutex mutex;
   std::shared_ptr<const BlockWindow> window ABSL_GUARDED_BY(mutex);
   std::shared_ptr<const TransitionList> transitions ABSL_GUARDED_BY(mutex);
-  // The blocks of the chain from the newest durable one on, oldest first, also those that are not served any more.
-  struct Applied {
-    uint64_t sequence;
-    uint64_t number;
-  };
-  std::deque<Applied> since_durable ABSL_GUARDED_BY(mutex);
+  AppliedBlocks applied ABSL_GUARDED_BY(mutex);
   // Tries of the newest transitions, oldest first; never empty. Every transition up to the first one's has its
   // branches' undo entries in `nodes`.
   std::deque<std::shared_ptr<const TrieSnapshot>> tries ABSL_GUARDED_BY(mutex);
