@@ -100,7 +100,7 @@ absl::Status MeasureReads(const Questions& ask) {
   return absl::OkStatus();
 }
 
-absl::Status MeasureProofs(const Questions& ask, uint64_t head) {
+absl::Status MeasureProofs(const Questions& ask, const Head& head) {
   if (ask.options.proofs == 0) return absl::OkStatus();
   double warm_p50 = 0;
   for (const std::string pass : {"cold", "warm"}) {
@@ -109,10 +109,10 @@ absl::Status MeasureProofs(const Questions& ask, uint64_t head) {
     AddThroughput(ask.report, absl::StrCat("proof_", pass), absl::StrCat("proofs, ", pass), *measured);
     warm_p50 = measured->microseconds.Percentile(0.5);
   }
-  if (head <= kServedBehind) return absl::OkStatus();
+  if (head.number < head.oldest_number + kServedBehind) return absl::OkStatus();
   Throughput old;
   for (int pass = 0; pass < 2; ++pass) {
-    absl::StatusOr<Throughput> measured = ProofPass(ask, head - kServedBehind);
+    absl::StatusOr<Throughput> measured = ProofPass(ask, head.number - kServedBehind);
     if (!measured.ok()) return measured.status();
     old = *std::move(measured);
   }

@@ -39,8 +39,8 @@ absl::StatusOr<Throughput> TimeCallers(int callers, uint64_t count,
 
 // Single reads, a first and a second pass, and reads of 100 accounts a call.
 absl::Status MeasureReads(const Questions& ask);
-// Proofs of the head, a first and a second pass, and of the block `head` - 128.
-absl::Status MeasureProofs(const Questions& ask, uint64_t head);
+// Proofs of the head, a first and a second pass, and of the block 128 behind it when that is served.
+absl::Status MeasureProofs(const Questions& ask, const Head& head);
 // ComputeStateRoot on the head by one caller, and by two at once.
 absl::Status MeasureRoots(const Questions& ask);
 // A reader alone, and beside a writer: `apply` applies one block and says how long it took.

@@ -36,7 +36,9 @@ absl::Status Run::Ask() {
   Say("reads");
   if (absl::Status status = MeasureReads(ask); !status.ok()) return status;
   Say("proofs");
-  if (absl::Status status = MeasureProofs(ask, number_); !status.ok()) return status;
+  const absl::StatusOr<Head> head = target_->GetHead();
+  if (!head.ok()) return head.status();
+  if (absl::Status status = MeasureProofs(ask, *head); !status.ok()) return status;
   Say("roots");
   if (absl::Status status = MeasureRoots(ask); !status.ok()) return status;
   Say("reads beside blocks");
