@@ -542,8 +542,12 @@ absl::Status AddSlots(const std::vector<RowPair>& slots, Transition& transition)
     }
     FlatSlot slot;
     slot.key = Hash::FromView(BytesView(pair.key).substr(32));
-    if (pair.now) slot.before = U256::FromPadded(*pair.now);
-    if (pair.then) slot.after = U256::FromPadded(*pair.then);
+    for (const auto& [row, value] : {std::pair(&pair.now, &slot.before), std::pair(&pair.then, &slot.after)}) {
+      if (!*row) continue;
+      const absl::StatusOr<U256> decoded = U256::FromMinimal(**row);
+      if (!decoded.ok()) return absl::DataLossError(absl::StrCat("table slots, row ", ToHex(pair.key), " is damaged"));
+      *value = *decoded;
+    }
     account->slots.push_back(slot);
     ++transition.slots_changed;
   }

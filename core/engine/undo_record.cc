@@ -1,5 +1,7 @@
 #include "core/engine/undo_record.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "core/byte_io.h"
 
@@ -79,6 +81,10 @@ bool DecodeRows(ByteReader& in, std::vector<UndoRow>& rows, size_t shared_size, 
   return true;
 }
 
+bool KeysHave(const std::vector<UndoRow>& rows, size_t bytes) {
+  return std::all_of(rows.begin(), rows.end(), [bytes](const UndoRow& row) { return row.key.size() == bytes; });
+}
+
 }  // namespace
 
 Bytes BlockKey(uint64_t number) {
@@ -119,6 +125,7 @@ absl::StatusOr<UndoRecord> DecodeUndo(BytesView bytes) {
       !DecodeRows(in, record.slot_nodes, 32, record.keys)) {
     return Damaged();
   }
+  if (!KeysHave(record.accounts, Hash::kSize) || !KeysHave(record.slots, 2 * Hash::kSize)) return Damaged();
   const uint32_t codes = in.Count(32);
   for (uint32_t i = 0; i < codes; ++i) record.new_code.push_back(in.Take(32));
   if (!in.done()) return Damaged();

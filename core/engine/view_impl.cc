@@ -1,6 +1,7 @@
 #include "core/engine/view_impl.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -345,7 +346,16 @@ absl::Status ViewImpl::LoadFromRow(BranchRequest& request, BytesView row_key, co
 }
 
 absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
-  // By table, and in order of keys: the store reads neighbours together.
+  absl::Status status = LoadByTable(requests);
+  // Who asked takes over all of them or none.
+  for (BranchRequest& request : requests) {
+    if (!status.ok()) OwnedBranch(std::exchange(request.node, nullptr)).reset();
+  }
+  return status;
+}
+
+absl::Status ViewImpl::LoadByTable(std::span<BranchRequest> requests) const {
+  // In order of keys: the store reads neighbours together.
   for (const Table table : {Table::kAccountNodes, Table::kSlotNodes}) {
     std::vector<std::pair<Bytes, BranchRequest*>> wanted;
     for (BranchRequest& request : requests) {

@@ -40,7 +40,7 @@ class TrieSource {
   struct BranchRequest {
     const Hash* account = nullptr;
     NibblePath path;
-    BranchNode* node = nullptr;  // the answer: a new node that the caller owns, or null when there is no such branch
+    BranchNode* node = nullptr;  // the answer: a new node that the caller owns; null without one, and after any error
   };
 
   virtual ~TrieSource() = default;

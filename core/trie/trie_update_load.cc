@@ -1,4 +1,6 @@
 // The nodes on the paths of a transition's operations, loaded level by level.
+#include <utility>
+
 #include "absl/strings/str_format.h"
 #include "core/hex.h"
 #include "core/trie/leaf_ops.h"
@@ -14,6 +16,14 @@ absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
   return absl::DataLossError(absl::StrFormat(
       "the trie %s has no row for the branch at path '%s' that its parent refers to; run `mptctl check`",
       account == nullptr ? std::string("of accounts") : "of the storage of account " + ToHex(*account), nibbles));
+}
+
+// All of them, so that none is left behind when one is missing.
+std::vector<OwnedBranch> NodesOf(std::span<const TrieSource::BranchRequest> requests) {
+  std::vector<OwnedBranch> nodes;
+  nodes.reserve(requests.size());
+  for (const TrieSource::BranchRequest& request : requests) nodes.emplace_back(request.node);
+  return nodes;
 }
 
 // GCC 12 takes a function that only prefetches to be without effect and drops calls of it.
@@ -92,11 +102,12 @@ absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier
   }
   if (!requests.empty()) {
     if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
+    std::vector<OwnedBranch> nodes = NodesOf(requests);
     for (size_t i = 0; i < requests.size(); ++i) {
-      if (requests[i].node == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
+      if (nodes[i] == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
         return MissingBranch(waiting[i]->account, NibblePath{});
       }
-      AdoptRoot(*waiting[i], OwnedBranch(requests[i].node));
+      AdoptRoot(*waiting[i], std::move(nodes[i]));
     }
   }
   for (TrieJob& job : jobs) {
@@ -165,9 +176,10 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
         requests.push_back({m.account, NibblePath::PrefixOf(*m.ops.front().key, m.depth), nullptr});
       }
       if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
+      std::vector<OwnedBranch> nodes = NodesOf(requests);
       for (size_t i = 0; i < missing.size(); ++i) {
-        if (requests[i].node == nullptr) return MissingBranch(missing[i].account, requests[i].path);
-        missing[i].node = Adopt(slots[i].first, slots[i].second, OwnedBranch(requests[i].node));
+        if (nodes[i] == nullptr) return MissingBranch(missing[i].account, requests[i].path);
+        missing[i].node = Adopt(slots[i].first, slots[i].second, std::move(nodes[i]));
         next.push_back(missing[i]);
       }
     }
