@@ -164,7 +164,9 @@ absl::Status DataKeys::Rotate(const SecretKey& master, bool add_key) {
 
 absl::Status DataKeys::KeepOnly(const std::set<uint32_t>& used) {
   MutexLock lock(mutex_);
-  const auto unused = [&](uint32_t number) { return number != file_.current && !used.contains(number); };
+  const auto unused = [&used, current = file_.current](uint32_t number) {
+    return number != current && !used.contains(number);
+  };
   KeyFile next = file_;
   std::erase_if(next.keys, [&](const WrappedKey& key) { return unused(key.number); });
   if (next.keys.size() == file_.keys.size()) return absl::OkStatus();
