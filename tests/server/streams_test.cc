@@ -448,6 +448,7 @@ TEST_F(StreamsTest, ShutdownEndsStreamsAndLetsCallsFinish) {
   ApplyTo(1);
   grpc::ClientContext follow_context, apply_context;
   auto follower = state_->StreamBlocks(&follow_context, {});
+  WaitForStreams(1);  // or it would begin behind block 2
   auto applier = state_->ApplyStateChangesStream(&apply_context);
   ASSERT_TRUE(applier->Write(Wrapped(BlockRequest(2))));
   pb::ApplyStateChangesStreamResponse acknowledgement;

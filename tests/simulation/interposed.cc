@@ -30,16 +30,16 @@ using mptd::simulation::Scheduler;
 
 namespace {
 
-// The handle of a thread that a scheduler runs, to its number there. Written and read on such threads' turns only.
-std::map<pthread_t, size_t>& SimulatedThreads() {
-  static std::map<pthread_t, size_t> threads;
+// The handle of a thread that a scheduler runs, to what it is there. Written and read on such threads' turns only.
+std::map<pthread_t, Scheduler::Thread*>& SimulatedThreads() {
+  static std::map<pthread_t, Scheduler::Thread*> threads;
   return threads;
 }
 
 // Runs a thread's own state between the scheduler's Enter and Leave.
 class SimulatedState final : public std::thread::_State {
  public:
-  SimulatedState(Scheduler& scheduler, size_t thread, std::unique_ptr<std::thread::_State> state)
+  SimulatedState(Scheduler& scheduler, Scheduler::Thread& thread, std::unique_ptr<std::thread::_State> state)
       : scheduler_(scheduler), thread_(thread), state_(std::move(state)) {}
 
   void _M_run() override {
@@ -52,7 +52,7 @@ class SimulatedState final : public std::thread::_State {
 
  private:
   Scheduler& scheduler_;
-  const size_t thread_;
+  Scheduler::Thread& thread_;
   std::unique_ptr<std::thread::_State> state_;
 };
 
@@ -173,9 +173,9 @@ MPTD_WRAPPED(void, StartThread, "_ZNSt6thread15_M_start_threadESt10unique_ptrINS
              std::thread* thread, std::unique_ptr<std::thread::_State> state, void (*depend)()) {
   Scheduler* scheduler = Scheduler::Current();
   if (scheduler == nullptr) return RealStartThread(thread, std::move(state), depend);
-  const size_t number = scheduler->AddThread(MPTD_CALLER);
-  RealStartThread(thread, std::make_unique<SimulatedState>(*scheduler, number, std::move(state)), depend);
-  SimulatedThreads()[thread->native_handle()] = number;
+  Scheduler::Thread& added = scheduler->AddThread(MPTD_CALLER);
+  RealStartThread(thread, std::make_unique<SimulatedState>(*scheduler, added, std::move(state)), depend);
+  SimulatedThreads()[thread->native_handle()] = &added;
   scheduler->Point(Op::kStart);
 }
 
@@ -183,7 +183,7 @@ MPTD_WRAPPED(void, JoinThread, "_ZNSt6thread4joinEv", std::thread* thread) {
   if (Scheduler* scheduler = Scheduler::Current()) {
     const auto found = SimulatedThreads().find(thread->native_handle());
     if (found != SimulatedThreads().end()) {
-      scheduler->Join(found->second, MPTD_CALLER);
+      scheduler->Join(*found->second, MPTD_CALLER);
       SimulatedThreads().erase(found);
     }
   }

@@ -86,14 +86,14 @@ Scheduler::~Scheduler() = default;
 Scheduler* Scheduler::Current() { return current_scheduler; }
 
 void Scheduler::Run(const std::function<void()>& body) {
-  const size_t first = AddThread(nullptr);
-  running_ = threads_[first].get();
+  Thread& first = AddThread(nullptr);
+  running_ = &first;
   running_->name = "main";
   current_scheduler = this;
   body();
   current_scheduler = nullptr;
   for (const auto& thread : threads_) {
-    if (thread->number != first && !thread->ended) GiveUp("a thread was left behind");
+    if (thread.get() != &first && !thread->ended) GiveUp("a thread was left behind");
   }
 }
 
@@ -253,17 +253,17 @@ void Scheduler::Notify(const void* condition, bool all) {
   Yield(Op::kNotify);
 }
 
-size_t Scheduler::AddThread(const void* caller) {
+Scheduler::Thread& Scheduler::AddThread(const void* caller) {
   auto thread = std::make_unique<Thread>();
   thread->number = threads_.size();
   thread->name = absl::StrFormat("thread started in %s", NameOfCode(caller));
   threads_.push_back(std::move(thread));
-  return threads_.size() - 1;
+  return *threads_.back();
 }
 
-void Scheduler::Enter(size_t thread) {
-  Thread& self = *threads_[thread];
-  self.turn.Await();
+// Until the turn is the thread's, others run: nothing of the scheduler may be looked at before.
+void Scheduler::Enter(Thread& thread) {
+  thread.turn.Await();
   current_scheduler = this;
 }
 
@@ -275,10 +275,8 @@ void Scheduler::Leave() {
   next.turn.Give();
 }
 
-bool Scheduler::Ended(size_t thread) const { return threads_[thread]->ended; }
-
-void Scheduler::Join(size_t thread, const void* caller) {
-  const std::function<bool()> ended = [this, thread] { return Ended(thread); };
+void Scheduler::Join(const Thread& thread, const void* caller) {
+  const std::function<bool()> ended = [&thread] { return thread.ended; };
   running_->ready = &ended;
   running_->caller = caller;
   Yield(Op::kJoin);

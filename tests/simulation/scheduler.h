@@ -78,12 +78,13 @@ class Scheduler {
   void WaitOn(const void* condition, const void* mutex, const void* caller);
   void Notify(const void* condition, bool all);
 
-  // Threads, by number. Add is called by the one that starts it, Enter and Leave by itself; it runs between the two.
-  size_t AddThread(const void* caller);
-  void Enter(size_t thread);
+  // A thread that is simulated; it lives as long as the scheduler. Add is called by the one that starts it, Enter and
+  // Leave by itself; it runs between the two.
+  struct Thread;
+  Thread& AddThread(const void* caller);
+  void Enter(Thread& thread);
   void Leave();
-  bool Ended(size_t thread) const;
-  void Join(size_t thread, const void* caller);
+  void Join(const Thread& thread, const void* caller);
   void NameThread(const char* name);
 
   // Ends the process, with the state of all threads and the last steps.
@@ -91,7 +92,6 @@ class Scheduler {
 
  private:
   class Turn;
-  struct Thread;
   struct Step {
     size_t thread = 0;
     Op op = Op::kBegin;
