@@ -39,8 +39,8 @@ function(mptd_compile_options target)
     # GCC copies and clears small pieces with "rep movs" and "rep stos" otherwise, which take longer to begin than a
     # node takes to copy.
     target_compile_options(${target} PRIVATE
-      -mmemcpy-strategy=vector_loop:512:noalign,libcall:-1:noalign
-      -mmemset-strategy=vector_loop:1024:noalign,libcall:-1:noalign)
+      -mmemcpy-strategy=libcall:-1:noalign
+      -mmemset-strategy=libcall:-1:noalign)
   endif()
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     target_compile_options(${target} PRIVATE -Wthread-safety)

@@ -137,16 +137,22 @@ uint32_t TrieUpdate::RecordChange(const Hash& along, size_t depth, BranchNode* b
   return static_cast<uint32_t>(changes_.size() - 1);
 }
 
-void TrieUpdate::AddTarget(Made made, size_t depth, const Target& target) {
+// Field by field, see Made.
+void TrieUpdate::AddTarget(Made made, size_t depth, RefOut* out, uint32_t parent, int nibble) {
+  const auto fill = [=](Target& target) {
+    target.out = out;
+    target.parent = parent;
+    target.nibble = nibble;
+  };
   if (made.is_leaf()) {
     LeafHashJob& job = leaf_jobs_.emplace_back();
     job.leaf = made.index();
     job.depth = static_cast<uint8_t>(depth);
-    job.target = target;
+    fill(job.target);
   } else if (made.is_branch()) {
     BranchHashJob& job = branch_jobs_[depth].emplace_back();
     job.fresh = made.index();
-    job.target = target;
+    fill(job.target);
   }
 }
 
@@ -195,7 +201,7 @@ TrieUpdate::Made TrieUpdate::MakeBranch(BytesView extension, const Kids& kids, s
     if (kid.kind == Child::Kind::kClean) {
       std::memcpy(node->ref(i), kid.ref, RefSize(kid.embedded, kid.ref));
     } else {
-      AddTarget(kid.made, child_depth, Target{nullptr, index, i});
+      AddTarget(kid.made, child_depth, nullptr, index, i);
       pointer = PointerTo(kid.made);
     }
     if (node->has_pointer(i)) node->pointer(i).store(pointer, std::memory_order_relaxed);
@@ -265,7 +271,7 @@ TrieUpdate::Made TrieUpdate::CopyBranch(const BranchNode& node, std::span<const 
           static_cast<uint16_t>(leaves_[made.index()].storage ? copy->shape.storage | bit : copy->shape.storage & ~bit);
     }
     if (copy->has_pointer(nibble)) copy->pointer(nibble).store(PointerTo(made), std::memory_order_relaxed);
-    AddTarget(made, child_depth, Target{nullptr, index, nibble});
+    AddTarget(made, child_depth, nullptr, index, nibble);
   }
   const uint32_t change = RecordChange(along, depth, row_before, copy, static_cast<uint16_t>(mask));
   changes_.back().undo = MakeUndo(node, static_cast<uint16_t>(mask));
@@ -503,7 +509,7 @@ absl::Status TrieUpdate::Apply(TrieJob& job) {
     root = Build(leaves, 0, leaves.size(), 0);
   }
   job.ref.always_hash = true;
-  AddTarget(root, 0, Target{&job.ref, 0, 0});
+  AddTarget(root, 0, &job.ref);
   switch (root.kind()) {
     case Made::Kind::kBranch:
       job.new_root = {TrieRoot::Kind::kBranch, fresh_[root.index()]};
@@ -528,7 +534,7 @@ absl::Status TrieUpdate::ApplyChildren(const Hash* account, BranchNode* root, st
   for (size_t i = groups.size(); i-- > 0;) {
     absl::StatusOr<Made> child = UpdateChild(root, groups[i].nibble, 1, groups[i].ops);
     if (!child.ok()) return child.status();
-    AddTarget(*child, 1, Target{&groups[i].ref, 0, 0});
+    AddTarget(*child, 1, &groups[i].ref);
     detached_[i] = *child;
   }
   return absl::OkStatus();
@@ -568,7 +574,7 @@ bool TrieUpdate::Combine(TrieJob& job, std::span<const ChildGroup> groups) {
   account_ = job.account;
   const Made made = MakeBranch({}, kids, 0, *job.ops.front().key, root);
   job.ref.always_hash = true;
-  AddTarget(made, 0, Target{&job.ref, 0, 0});
+  AddTarget(made, 0, &job.ref);
   job.new_root = {TrieRoot::Kind::kBranch, fresh_[made.index()]};
   return true;
 }

@@ -301,12 +301,15 @@ class TrieUpdate {
   // The row at the first `depth` nibbles of `along`; returns the entry's place.
   uint32_t RecordChange(const Hash& along, size_t depth, BranchNode* before, BranchNode* after,
                         uint16_t changed = 0xffff);
-  void AddTarget(Made made, size_t depth, const Target& target);
+  // Where the reference of what was made goes: to `out`, or to a place in the node fresh_[parent].
+  void AddTarget(Made made, size_t depth, RefOut* out, uint32_t parent = 0, int nibble = 0);
   BytesView MakeUndo(const BranchNode& before, uint16_t changed);
 
-  void HashLeaves();
-  void HashBranches(std::vector<BranchHashJob>& jobs);
-  void Deliver(const Target& target, BytesView encoded, std::vector<KeccakJob>& batch);
+  void HashLeaves(std::span<const LeafHashJob> jobs);
+  void HashBranches(std::span<const BranchHashJob> jobs);
+  // The reference of what is `encoded`, which the next HashBatch reads, to where it belongs.
+  void Deliver(const Target& target, BytesView encoded);
+  void HashBatch();
 
   const TrieSource& source_;
   const uint64_t sequence_;
@@ -325,7 +328,8 @@ class TrieUpdate {
   std::vector<std::vector<BranchHashJob>> branch_jobs_;  // by depth
   std::vector<ChangedKid> changed_;                      // of the branches that the recursion is in
   std::vector<Made> detached_;                           // of ApplyChildren, in the order of the groups
-  Bytes scratch_;
+  Bytes scratch_;                 // encoded nodes that are to be hashed
+  std::vector<KeccakJob> batch_;  // which they are, and where to
   uint64_t nodes_hashed_ = 0;
   uint64_t permutations_ = 0;
   size_t linked_bytes_ = 0;  // below private nodes

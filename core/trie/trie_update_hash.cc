@@ -1,10 +1,30 @@
 // The references of all new nodes, bottom-up, many at once.
+#include <array>
+
 #include "core/trie/branch_record.h"
 #include "core/trie/trie_update.h"
 
 namespace mptd {
+namespace {
 
-void TrieUpdate::Deliver(const Target& target, BytesView encoded, std::vector<KeccakJob>& batch) {
+// So many nodes are encoded before they are hashed: enough to fill the lanes, few enough that what was written is still
+// in the processor's nearest caches when it is read.
+constexpr size_t kHashedTogether = 128;
+
+// Calls `hash` with a few of `jobs` after the other.
+template <typename Job, typename HashSome>
+void InBatches(std::vector<Job>& jobs, const HashSome& hash) {
+  for (std::span<const Job> rest = jobs; !rest.empty();) {
+    const size_t count = std::min(rest.size(), kHashedTogether);
+    hash(rest.first(count));
+    rest = rest.subspan(count);
+  }
+  jobs.clear();
+}
+
+}  // namespace
+
+void TrieUpdate::Deliver(const Target& target, BytesView encoded) {
   ++nodes_hashed_;
   const bool embed = encoded.size() < 32 && (target.out == nullptr || !target.out->always_hash);
   uint8_t* ref = nullptr;
@@ -20,80 +40,71 @@ void TrieUpdate::Deliver(const Target& target, BytesView encoded, std::vector<Ke
     std::memcpy(ref, encoded.data(), encoded.size());
   } else {
     permutations_ += KeccakBlocks(encoded.size());
-    batch.push_back({encoded, ref});
+    batch_.push_back({encoded, ref});
   }
 }
 
-void TrieUpdate::HashLeaves() {
+void TrieUpdate::HashBatch() {
+  Keccak256Batch(batch_);
+  batch_.clear();
+}
+
+void TrieUpdate::HashLeaves(std::span<const LeafHashJob> jobs) {
   scratch_.clear();
-  std::vector<size_t> ends;
-  ends.reserve(leaf_jobs_.size());
-  for (const LeafHashJob& job : leaf_jobs_) {
-    const PendingLeaf& leaf = leaves_[job.leaf];
-    AppendLeafRlp(scratch_, *leaf.key, job.depth, leaf.value);
-    ends.push_back(scratch_.size());
+  std::array<size_t, kHashedTogether> ends;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const PendingLeaf& leaf = leaves_[jobs[i].leaf];
+    AppendLeafRlp(scratch_, *leaf.key, jobs[i].depth, leaf.value);
+    ends[i] = scratch_.size();
   }
-  std::vector<KeccakJob> batch;
-  batch.reserve(leaf_jobs_.size());
   size_t begin = 0;
-  for (size_t i = 0; i < leaf_jobs_.size(); ++i) {
-    Deliver(leaf_jobs_[i].target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    Deliver(jobs[i].target, BytesView(scratch_).substr(begin, ends[i] - begin));
     begin = ends[i];
   }
-  Keccak256Batch(batch);
-  leaf_jobs_.clear();
+  HashBatch();
 }
 
-void TrieUpdate::HashBranches(std::vector<BranchHashJob>& jobs) {
+void TrieUpdate::HashBranches(std::span<const BranchHashJob> jobs) {
   scratch_.clear();
-  std::vector<size_t> ends;
-  ends.reserve(jobs.size());
-  for (const BranchHashJob& job : jobs) {
-    AppendBranchRlp(scratch_, *fresh_[job.fresh]);
-    ends.push_back(scratch_.size());
+  std::array<size_t, kHashedTogether> ends;
+  std::array<RefOut, kHashedTogether> inner;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    AppendBranchRlp(scratch_, *fresh_[jobs[i].fresh]);
+    ends[i] = scratch_.size();
   }
-  std::vector<KeccakJob> batch;
-  batch.reserve(jobs.size());
   // Branches below an extension are hashed for the extension's sake, whose own hash is what the parent wants.
-  std::vector<std::pair<const BranchHashJob*, RefOut>> extended;
-  for (const BranchHashJob& job : jobs) {
-    if (fresh_[job.fresh]->extension_size != 0) extended.emplace_back(&job, RefOut{});
-  }
+  bool extended = false;
   size_t begin = 0;
-  size_t next_extended = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const BytesView encoded = BytesView(scratch_).substr(begin, ends[i] - begin);
     begin = ends[i];
-    if (fresh_[jobs[i].fresh]->extension_size != 0) {
-      Deliver(Target{&extended[next_extended++].second, 0, 0}, encoded, batch);
-    } else {
-      Deliver(jobs[i].target, encoded, batch);
-    }
+    const bool below = fresh_[jobs[i].fresh]->extension_size != 0;
+    extended |= below;
+    Deliver(below ? Target{&inner[i], 0, 0} : jobs[i].target, encoded);
   }
-  Keccak256Batch(batch);
-  if (!extended.empty()) {
-    scratch_.clear();
-    ends.clear();
-    batch.clear();
-    for (const auto& [job, inner] : extended) {
-      AppendExtensionRlp(scratch_, fresh_[job->fresh]->extension(), RefView(inner.embedded, inner.ref.data()),
-                         inner.embedded);
-      ends.push_back(scratch_.size());
+  HashBatch();
+  if (!extended) return;
+  scratch_.clear();
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const BranchNode& node = *fresh_[jobs[i].fresh];
+    if (node.extension_size != 0) {
+      AppendExtensionRlp(scratch_, node.extension(), RefView(inner[i].embedded, inner[i].ref.data()), inner[i].embedded);
     }
-    begin = 0;
-    for (size_t i = 0; i < extended.size(); ++i) {
-      Deliver(extended[i].first->target, BytesView(scratch_).substr(begin, ends[i] - begin), batch);
-      begin = ends[i];
-    }
-    Keccak256Batch(batch);
+    ends[i] = scratch_.size();
   }
-  jobs.clear();
+  begin = 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    if (ends[i] != begin) Deliver(jobs[i].target, BytesView(scratch_).substr(begin, ends[i] - begin));
+    begin = ends[i];
+  }
+  HashBatch();
 }
 
 absl::Status TrieUpdate::HashAll() {
-  HashLeaves();
+  InBatches(leaf_jobs_, [this](std::span<const LeafHashJob> some) { HashLeaves(some); });
   for (size_t depth = branch_jobs_.size(); depth-- > 0;) {
-    if (!branch_jobs_[depth].empty()) HashBranches(branch_jobs_[depth]);
+    InBatches(branch_jobs_[depth], [this](std::span<const BranchHashJob> some) { HashBranches(some); });
   }
   return absl::OkStatus();
 }
