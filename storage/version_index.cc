@@ -232,6 +232,22 @@ VersionIndex::Entry* VersionIndex::Put(uint8_t table, std::string_view key, std:
   return entry;
 }
 
+void VersionIndex::PrefetchEntry(uint8_t table, std::string_view key, const Entry* known) const {
+  if (known != nullptr) {
+    __builtin_prefetch(known);
+  } else {
+    __builtin_prefetch(&Bucket(HashKey(table, key)));
+  }
+}
+
+void VersionIndex::PrefetchVersions(uint8_t table, std::string_view key, const Entry* known) const {
+  if (known != nullptr) {
+    __builtin_prefetch(known->versions_.load(std::memory_order_relaxed));
+  } else {
+    __builtin_prefetch(Bucket(HashKey(table, key)).load(std::memory_order_relaxed));
+  }
+}
+
 VersionIndex::Entry* VersionIndex::PutReplaced(uint8_t table, std::string_view key,
                                                std::optional<std::string_view> replaced, uint64_t sequence) {
   bool made;

@@ -149,6 +149,10 @@ class VersionIndex {
   // is the row's entry where the owner has just found it, or null.
   Entry* Put(uint8_t table, std::string_view key, std::optional<std::string_view> old_value,
              std::optional<std::string_view> new_value, uint64_t sequence, const Entry* known = nullptr);
+  // Ask for the memory that Put is going to look at. The second, some rows after the first, reads what the first has
+  // asked for.
+  void PrefetchEntry(uint8_t table, std::string_view key, const Entry* known) const;
+  void PrefetchVersions(uint8_t table, std::string_view key, const Entry* known) const;
   // Only records what transition `sequence` replaced; the row's newest value is what the store has.
   Entry* PutReplaced(uint8_t table, std::string_view key, std::optional<std::string_view> replaced, uint64_t sequence);
   // Remembers a row that has just been read from the store, when it is not there.

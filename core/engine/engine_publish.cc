@@ -43,13 +43,13 @@ Flusher::Queued ToQueue(const Transition& transition, uint64_t flushed, size_t l
   queued.bytes += static_cast<int64_t>(transition.accounts.size()) * 128;
   queued.bytes += static_cast<int64_t>(transition.slots_changed) * 192;
   for (const auto& [hash, code] : transition.new_code) queued.bytes += static_cast<int64_t>(code.size());
-  for (const NodeChange& change : transition.trie.nodes) {
+  transition.trie.ForEachNode([&](const NodeChange& change) {
     queued.bytes += change.after_bytes;
     if (change.after != nullptr) ++queued.nodes;
-    if (change.before_sequence <= flushed) continue;
+    if (change.before_sequence <= flushed) return;
     queued.bytes -= change.before_bytes;
     --queued.nodes;
-  }
+  });
   return queued;
 }
 
@@ -62,7 +62,16 @@ std::shared_ptr<const TransitionRows> EngineImpl::RecordRows(const Transition& t
   rows->slots.reserve(transition.slots_changed);
   VersionIndex& index = store_->rows;
   Bytes slot_key;
-  for (const FlatAccount& account : transition.accounts) {
+  constexpr size_t kAhead = 8;
+  const std::span<const FlatAccount> accounts = transition.accounts;
+  for (size_t i = 0; i < accounts.size(); ++i) {
+    if (i + 2 * kAhead < accounts.size()) {
+      const FlatAccount& later = accounts[i + 2 * kAhead];
+      index.PrefetchEntry(TableId(Table::kAccounts), later.key.view(), later.entry);
+      const FlatAccount& soon = accounts[i + kAhead];
+      index.PrefetchVersions(TableId(Table::kAccounts), soon.key.view(), soon.entry);
+    }
+    const FlatAccount& account = accounts[i];
     rows->accounts.push_back(index.Put(TableId(Table::kAccounts), account.key.view(), SlimRow(account.before),
                                        SlimRow(account.after), sequence, account.entry));
     for (const FlatSlot& slot : account.slots) {

@@ -37,10 +37,9 @@ std::shared_ptr<const NodeUndoPage> MakePage(const TrieChanges& trie, uint64_t s
   auto page = std::make_shared<NodeUndoPage>(sequence);
   for (const bool of_accounts : {true, false}) {
     std::vector<const NodeChange*> changes;
-    changes.reserve(trie.nodes.size());
-    for (size_t i = trie.nodes.size(); i-- > 0;) {
-      if ((trie.nodes[i].account == nullptr) == of_accounts) changes.push_back(&trie.nodes[i]);
-    }
+    trie.ForEachNode([&](const NodeChange& change) {
+      if ((change.account == nullptr) == of_accounts) changes.push_back(&change);
+    });
     if (!std::is_sorted(changes.begin(), changes.end(), RowKeyLess)) {
       std::sort(changes.begin(), changes.end(), RowKeyLess);
     }

@@ -13,12 +13,12 @@ void NodeCache::Account(TrieChanges& changes) {
   auto bytes = static_cast<int64_t>(changes.linked_bytes + changes.fresh_leaves.size() * sizeof(LeafNode));
   // What was loaded and never linked has not been counted.
   for (const BranchNode* node : changes.loaded_before) bytes += static_cast<int64_t>(node->bytes());
-  for (const NodeChange& change : changes.nodes) {
+  changes.ForEachNode([&](const NodeChange& change) {
     bytes += change.after_bytes;
-    if (change.before == nullptr) continue;
+    if (change.before == nullptr) return;
     bytes -= change.before_bytes;
     epochs_.Retire(change.before, FreeNode, change.before_bytes);
-  }
+  });
   for (LeafNode* leaf : changes.replaced_leaves) {
     bytes -= static_cast<int64_t>(sizeof(LeafNode));
     epochs_.Retire(leaf, FreeLeaf, sizeof(LeafNode));

@@ -9,8 +9,6 @@ namespace {
 
 int64_t Difference(bool before, bool after) { return static_cast<int64_t>(after) - static_cast<int64_t>(before); }
 
-bool HasExtension(const BranchNode* node) { return node != nullptr && node->extension_size != 0; }
-
 void Add(uint64_t& count, int64_t change) {
   count = static_cast<uint64_t>(std::max<int64_t>(static_cast<int64_t>(count) + change, 0));
 }
@@ -23,10 +21,10 @@ StateCountsChange CountChanges(const Transition& transition) {
     change.accounts += Difference(account.before.has_value(), account.after.has_value());
     for (const FlatSlot& slot : account.slots) change.slots += Difference(!slot.before.IsZero(), !slot.after.IsZero());
   }
-  for (const NodeChange& node : transition.trie.nodes) {
+  transition.trie.ForEachNode([&](const NodeChange& node) {
     change.branches += Difference(node.before != nullptr, node.after != nullptr);
-    change.extensions += Difference(HasExtension(node.before), HasExtension(node.after));
-  }
+    change.extensions += Difference(node.before_extended, node.after_extended);
+  });
   return change;
 }
 

@@ -58,8 +58,10 @@ TrieUpdate::~TrieUpdate() {
 
 TrieChanges::~TrieChanges() {
   if (published) return;
-  for (const NodeChange& change : nodes) {
-    if (closed && change.before != nullptr) change.before->Reopen();
+  if (closed) {
+    ForEachNode([](const NodeChange& change) {
+      if (change.before != nullptr) change.before->Reopen();
+    });
   }
   for (BranchNode* node : fresh) BranchNode::Free(node);
   for (LeafNode* leaf : fresh_leaves) delete leaf;
@@ -132,8 +134,12 @@ uint32_t TrieUpdate::RecordChange(const Hash& along, size_t depth, BranchNode* b
   if (before != nullptr) {
     change.before_bytes = static_cast<uint16_t>(before->bytes());
     change.before_sequence = before->sequence;
+    change.before_extended = before->extension_size != 0;
   }
-  if (after != nullptr) change.after_bytes = static_cast<uint16_t>(after->bytes());
+  if (after != nullptr) {
+    change.after_bytes = static_cast<uint16_t>(after->bytes());
+    change.after_extended = after->extension_size != 0;
+  }
   return static_cast<uint32_t>(changes_.size() - 1);
 }
 
@@ -296,6 +302,7 @@ TrieUpdate::Made TrieUpdate::Lengthen(Made made, BytesView extension, size_t dep
   NodeChange& gone = changes_[made.change()];
   gone.after = nullptr;
   gone.after_bytes = 0;
+  gone.after_extended = false;
   gone.changed = 0xffff;
   gone.undo = {};
   return Made::Branch(made.index(), RecordChange(along, depth, row_before, node));
@@ -580,11 +587,13 @@ bool TrieUpdate::Combine(TrieJob& job, std::span<const ChildGroup> groups) {
 }
 
 void TrieUpdate::Commit(TrieChanges& out) {
-  for (const NodeChange& change : changes_) {
-    if (change.before == nullptr && change.after == nullptr) continue;
-    if (private_nodes_.erase(change.before) != 0) out.loaded_before.push_back(change.before);
-    out.nodes.push_back(change);
+  if (!private_nodes_.empty()) {
+    for (const NodeChange& change : changes_) {
+      if (private_nodes_.erase(change.before) != 0) out.loaded_before.push_back(change.before);
+    }
   }
+  std::erase_if(changes_, [](const NodeChange& c) { return c.before == nullptr && c.after == nullptr; });
+  out.parts.push_back(std::move(changes_));
   out.replaced_leaves.insert(out.replaced_leaves.end(), replaced_leaves_.begin(), replaced_leaves_.end());
   out.undo_bytes.insert(out.undo_bytes.end(), std::make_move_iterator(undo_bytes_.begin()),
                         std::make_move_iterator(undo_bytes_.end()));

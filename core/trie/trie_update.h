@@ -125,6 +125,8 @@ struct NodeChange {
   uint16_t before_bytes = 0;
   uint16_t after_bytes = 0;
   uint64_t before_sequence = 0;
+  bool before_extended = false;  // has an extension
+  bool after_extended = false;
   // The undo entry, when it was made with the node; points into the TrieChanges.
   BytesView undo = {};
 };
@@ -137,8 +139,15 @@ struct TrieChanges {
   TrieChanges(const TrieChanges&) = delete;
   TrieChanges& operator=(const TrieChanges&) = delete;
 
-  // Read backwards, they are nearly always in the order of row keys: first the account trie's root.
-  std::vector<NodeChange> nodes;
+  // Nearly always in the order of row keys: first the account trie's root.
+  template <typename OnChange>
+  void ForEachNode(const OnChange& on_change) const {
+    for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+      for (auto change = part->rbegin(); change != part->rend(); ++change) on_change(*change);
+    }
+  }
+
+  std::vector<std::vector<NodeChange>> parts;  // of each TrieUpdate, the last rows first
   std::deque<Bytes> undo_bytes;
   std::vector<LeafNode*> replaced_leaves;
   uint64_t nodes_hashed = 0;

@@ -186,6 +186,9 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
     frontier.swap(next);
   }
   source_.CountLookups(in_memory, loaded);
+  const size_t branches = in_memory + loaded;
+  changes_.reserve(changes_.size() + branches);
+  fresh_.reserve(fresh_.size() + branches);
   return absl::OkStatus();
 }
 

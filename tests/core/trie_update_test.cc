@@ -277,7 +277,7 @@ class TrieRun {
   void Record(const TrieChanges& changes) {
     versions_.push_back(tables_.rows);
     auto& undos = undos_.emplace_back();
-    for (const NodeChange& change : changes.nodes) {
+    for (const NodeChange& change : changes.parts.front()) {
       const Bytes path = RowKeyOf(change.path);
       const auto row = tables_.rows.find(path);
       ASSERT_EQ(change.account, tables_.account);
@@ -352,7 +352,7 @@ Answer Change(Tables& tables, std::map<Hash, std::optional<Leaf>> changes) {
   EXPECT_TRUE(update.HashAll().ok());
   TrieChanges made;
   update.Commit(made);
-  for (const NodeChange& change : made.nodes) {
+  for (const NodeChange& change : made.parts.front()) {
     if (change.after != nullptr) {
       tables.rows[RowKeyOf(change.path)] = RecordOf(*change.after);
     } else {
