@@ -1,9 +1,12 @@
 #include "core/engine/flush_batch.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "core/trie/branch_record.h"
+#include "core/trie/prefetch.h"
 
 namespace mptd {
 namespace {
@@ -44,22 +47,44 @@ std::vector<SortedEntry> SortEntries(std::span<const FlushItem> items, Table tab
   return entries;
 }
 
+void PrefetchChangedChildren(const BranchNode& node, uint64_t flushed) {
+  std::array<const BranchNode*, 16> children;
+  size_t count = 0;
+  for (unsigned rest = node.shape.branches; rest != 0; rest &= rest - 1) {
+    const BranchNode* child = node.child_branch(std::countr_zero(rest));
+    if (child == nullptr) continue;
+    PrefetchHead(child);
+    children[count++] = child;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (children[i]->sequence > flushed) PrefetchBody(children[i]);
+  }
+}
+
 }  // namespace
 
-BytesView FlushBatch::Keep(BytesView bytes) {
-  if (arena_.empty() || arena_.back().size() + bytes.size() > arena_.back().capacity()) {
-    arena_.emplace_back().reserve(std::max(kArenaBlock, bytes.size()));
+Bytes& FlushBatch::Room(size_t bytes) {
+  if (arena_.empty() || arena_.back().size() + bytes > arena_.back().capacity()) {
+    arena_.emplace_back().reserve(std::max(kArenaBlock, bytes));
   }
-  Bytes& block = arena_.back();
+  return arena_.back();
+}
+
+BytesView FlushBatch::Keep(BytesView bytes) {
+  Bytes& block = Room(bytes.size());
   const size_t begin = block.size();
   block.append(bytes);
   return BytesView(block).substr(begin);
 }
 
 void FlushBatch::Put(Table table, BytesView key, std::optional<BytesView> value) {
-  TableRows& rows = of(table);
   Row row{Keep(key), std::nullopt};
   if (value) row.value = Keep(*value);
+  Add(table, row);
+}
+
+void FlushBatch::Add(Table table, const Row& row) {
+  TableRows& rows = of(table);
   if (!rows.rows.empty() && !(rows.rows.back().key < row.key)) rows.sorted = false;
   rows.rows.push_back(row);
 }
@@ -95,9 +120,13 @@ void FlushBatch::AddStorage(const LeafNode* leaf, uint64_t flushed) {
 }
 
 void FlushBatch::AddTrie(const BranchNode* node, Bytes& key, uint64_t flushed, Table table) {
-  scratch_.clear();
-  AppendBranchRecord(scratch_, *node);
-  Put(table, key, scratch_);
+  PrefetchChangedChildren(*node, flushed);
+  Bytes& block = Room(key.size() + kMaxRecordBytes);
+  const size_t begin = block.size();
+  block.append(key);
+  const size_t end_of_key = block.size();
+  AppendBranchRecord(block, *node);
+  Add(table, {BytesView(block).substr(begin, end_of_key - begin), BytesView(block).substr(end_of_key)});
   const size_t size = key.size();
   key.append(node->extension());
   for (int i = 0; i < 16; ++i) {

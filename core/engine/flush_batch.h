@@ -32,14 +32,16 @@ class FlushBatch {
     bool sorted = true;
   };
 
+  // Memory for so many bytes, which are appended there.
+  Bytes& Room(size_t bytes);
   BytesView Keep(BytesView bytes);
+  void Add(storage::Table table, const storage::Row& row);
   TableRows& of(storage::Table table) { return tables_[static_cast<size_t>(table)]; }
   void AddTrie(const BranchNode* node, Bytes& key, uint64_t flushed, storage::Table table);
   void AddStorage(const LeafNode* leaf, uint64_t flushed);
 
   std::array<TableRows, storage::kTableCount> tables_;
   std::deque<Bytes> arena_;  // blocks of kept bytes, never moved
-  Bytes scratch_;
   uint64_t rows_ = 0;
 };
 

@@ -31,10 +31,21 @@ bool RowKeyLess(const NodeChange* a, const NodeChange* b) {
   return a->path.size < b->path.size;
 }
 
+// How much longer the undo entry of a branch can be than the branch in memory.
+constexpr size_t kUndoHead = 16;
+
 // The undo entries of a transition's branches, those of accounts first, in the order of their keys; and to `item`,
 // which rows are gone.
 std::shared_ptr<const NodeUndoPage> MakePage(const TrieChanges& trie, uint64_t sequence, FlushItem& item) {
   auto page = std::make_shared<NodeUndoPage>(sequence);
+  size_t entries = 0;
+  size_t bytes = 0;
+  trie.ForEachNode([&](const NodeChange& change) {
+    ++entries;
+    bytes += (change.account == nullptr ? 0 : Hash::kSize) + change.path.size;
+    bytes += change.undo.empty() ? kUndoHead + change.before_bytes : change.undo.size();
+  });
+  page->Reserve(entries, bytes);
   for (const bool of_accounts : {true, false}) {
     std::vector<const NodeChange*> changes;
     trie.ForEachNode([&](const NodeChange& change) {
@@ -155,6 +166,7 @@ FlushItem HistoryWorker::Process(PublishedTransition& published) {
       record.slots.push_back({entry->key(), ReplacedBy(*entry, sequence)});
     }
     for (const auto* entry : published.rows->code) record.new_code.push_back(entry->key());
+    record.account_nodes.reserve(page->size());
     for (size_t i = 0; i < page->size(); ++i) {
       auto& rows = page->table(i) == Table::kAccountNodes ? record.account_nodes : record.slot_nodes;
       rows.push_back({page->key(i), page->undo(i)});

@@ -41,9 +41,16 @@ void NodeUndoPage::End() {
   item.undo_size = static_cast<uint16_t>(bytes_.size() - item.begin - item.key_size);
 }
 
+void NodeUndoPage::Reserve(size_t entries, size_t bytes) {
+  items_.reserve(entries);
+  bytes_.reserve(bytes);
+}
+
 void NodeUndoPage::Shrink() {
-  items_.shrink_to_fit();
-  bytes_.shrink_to_fit();
+  // Otherwise giving it back, which copies what stays, costs more than it brings.
+  const auto is_much = [](size_t capacity, size_t size) { return capacity - size > size / 8; };
+  if (is_much(items_.capacity(), items_.size())) items_.shrink_to_fit();
+  if (is_much(bytes_.capacity(), bytes_.size())) bytes_.shrink_to_fit();
 }
 
 NodeHistory::NodeHistory(storage::EpochDomain& epochs, size_t expected_to_ask)

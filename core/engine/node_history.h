@@ -33,13 +33,15 @@ class NodeUndoPage {
  public:
   explicit NodeUndoPage(uint64_t sequence) : sequence_(sequence) {}
 
+  // There will be so many entries, of so many bytes with their keys at most.
+  void Reserve(size_t entries, size_t bytes);
   // An entry is added in pieces: Begin, the row key appended to bytes(), EndKey, the undo entry appended to bytes(),
   // End.
   Bytes& bytes() { return bytes_; }
   void Begin(storage::Table table);
   void EndKey();
   void End();
-  // Gives back memory that was taken in advance; after the last End.
+  // Gives back memory that was taken in advance, if it is much; after the last End.
   void Shrink();
 
   uint64_t sequence() const { return sequence_; }

@@ -29,6 +29,8 @@ BranchNode* ToNode(const BranchValue& value);
 // of embedded and storage where flagged (two bytes each, little-endian), the extension (length, one nibble a byte),
 // then the references of the children in order.
 void AppendBranchRecord(Bytes& out, const BranchNode& node);
+// The longest record there can be.
+inline constexpr size_t kMaxRecordBytes = 10 + 64 + 16 * 32;
 void AppendBranchRecord(Bytes& out, const BranchValue& value);
 absl::StatusOr<BranchValue> DecodeBranchRecord(BytesView record);
 // Straight into a node as ToNode makes it. DATA_LOSS when it is not a record.
@@ -43,7 +45,7 @@ absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record);
 void AppendBranchUndo(Bytes& out, const BranchNode* before, const BranchNode* after, uint16_t changed = 0xffff);
 void AppendReplaced(Bytes& out, const BranchNode& before, uint16_t changed);
 // The longest undo entry there can be.
-inline constexpr size_t kMaxUndoBytes = 3 + 10 + 64 + 16 * 32;
+inline constexpr size_t kMaxUndoBytes = 3 + kMaxRecordBytes;
 
 // Collects a branch as it was from undo entries, oldest first, and at last from what the row is now.
 class BranchRebuilder {

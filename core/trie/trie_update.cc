@@ -4,6 +4,7 @@
 
 #include "core/trie/branch_record.h"
 #include "core/trie/leaf_ops.h"
+#include "core/trie/prefetch.h"
 
 namespace mptd {
 namespace {
@@ -27,9 +28,7 @@ std::span<LeafOp> TakeLastGroup(std::span<LeafOp>& ops, size_t depth) {
     last = nibble;
     if (!node.has(nibble) || !node.is_branch(nibble)) continue;
     const BranchNode* child = node.child_branch(nibble);
-    if (child == nullptr) continue;
-    const size_t size = child->bytes();
-    for (size_t i = 192; i < size; i += 64) __builtin_prefetch(reinterpret_cast<const char*>(child) + i);
+    if (child != nullptr) PrefetchBody(child);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "core/trie/branch_record.h"
+#include "core/trie/prefetch.h"
 #include "core/trie/trie_update.h"
 
 namespace mptd {
@@ -13,12 +14,6 @@ constexpr size_t kHashedTogether = 128;
 
 // So many nodes before a node is encoded it is asked for.
 constexpr size_t kAhead = 3;
-
-// GCC 12 takes a function that only prefetches to be without effect and drops calls of it.
-[[gnu::always_inline]] inline void PrefetchNode(const BranchNode& node) {
-  constexpr size_t kMost = sizeof(BranchNode) + 16 * (8 + 32);
-  for (size_t i = 0; i < kMost; i += 64) __builtin_prefetch(reinterpret_cast<const char*>(&node) + i);
-}
 
 // Calls `hash` with a few of `jobs` after the other.
 template <typename Job, typename HashSome>
@@ -79,7 +74,7 @@ void TrieUpdate::HashBranches(std::span<const BranchHashJob> jobs) {
   std::array<size_t, kHashedTogether> ends;
   std::array<RefOut, kHashedTogether> inner;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    if (i + kAhead < jobs.size()) PrefetchNode(*fresh_[jobs[i + kAhead].fresh]);
+    if (i + kAhead < jobs.size()) PrefetchBytes(fresh_[jobs[i + kAhead].fresh], 0, kLargestNode);
     AppendBranchRlp(scratch_, *fresh_[jobs[i].fresh]);
     ends[i] = scratch_.size();
   }

@@ -5,6 +5,7 @@
 #include "core/hex.h"
 #include "core/trie/leaf_ops.h"
 #include "core/trie/link_loaded.h"
+#include "core/trie/prefetch.h"
 #include "core/trie/trie_update.h"
 
 namespace mptd {
@@ -24,14 +25,6 @@ std::vector<OwnedBranch> NodesOf(std::span<const TrieSource::BranchRequest> requ
   nodes.reserve(requests.size());
   for (const TrieSource::BranchRequest& request : requests) nodes.emplace_back(request.node);
   return nodes;
-}
-
-// GCC 12 takes a function that only prefetches to be without effect and drops calls of it.
-[[gnu::always_inline]] inline void PrefetchNode(const BranchNode* node) {
-  const char* p = reinterpret_cast<const char*>(node);
-  __builtin_prefetch(p);
-  __builtin_prefetch(p + 64);
-  __builtin_prefetch(p + 128);
 }
 
 }  // namespace
@@ -137,7 +130,7 @@ void TrieUpdate::Descend(const Frontier& at, std::vector<Frontier>& next, std::v
     if (!at.node->has(nibble)) continue;
     if (at.node->is_branch(nibble)) {
       if (BranchNode* child = at.node->child_branch(nibble)) {
-        PrefetchNode(child);
+        PrefetchHead(child);
         next.push_back({at.account, child, depth + 1, group});
       } else {
         missing.push_back({at.account, nullptr, depth + 1, group});
