@@ -201,6 +201,8 @@ absl::Status Daemon::ListenForGrpc() {
 }
 
 absl::Status Daemon::Listen() {
+  // Before the first call that may be refused.
+  AuditEvent("started", options_.version);
   if (absl::Status status = ListenForGrpc(); !status.ok()) return status;
   if (!options_.http_listen.empty()) {
     absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(options_.http_listen, HttpHandlers());
@@ -218,7 +220,6 @@ absl::Status Daemon::Listen() {
             {{"callers_need_roles", access_->callers().enabled()},
              {"message", access_->callers().enabled() ? "whoever has no role is refused"
                                                       : "whoever can connect may do everything; see security.roles"}});
-  AuditEvent("started", options_.version);
   return absl::OkStatus();
 }
 

@@ -61,7 +61,9 @@ class AccessTest(unittest.TestCase):
                 list(answer)
         error = caught.exception
         self.assertEqual(error.code(), code, error.details())
-        line, = self.lines()[before:]
+        added = self.lines()[before:]
+        self.assertEqual(len(added), 1, added)
+        line = added[0]
         self.assertEqual((line['event'], line['code'], line['reason']), ('refused', code.name, error.details()))
         return error
 
