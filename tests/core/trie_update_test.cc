@@ -277,7 +277,7 @@ class TrieRun {
   void Record(const TrieChanges& changes) {
     versions_.push_back(tables_.rows);
     auto& undos = undos_.emplace_back();
-    for (const NodeChange& change : changes.parts.front()) {
+    changes.ForEachNode([&](const NodeChange& change) {
       const Bytes path = RowKeyOf(change.path);
       const auto row = tables_.rows.find(path);
       ASSERT_EQ(change.account, tables_.account);
@@ -294,7 +294,7 @@ class TrieRun {
       } else {
         tables_.rows.erase(path);
       }
-    }
+    });
   }
 
   KeyMaker keys_;
@@ -352,13 +352,13 @@ Answer Change(Tables& tables, std::map<Hash, std::optional<Leaf>> changes) {
   EXPECT_TRUE(update.HashAll().ok());
   TrieChanges made;
   update.Commit(made);
-  for (const NodeChange& change : made.parts.front()) {
+  made.ForEachNode([&](const NodeChange& change) {
     if (change.after != nullptr) {
       tables.rows[RowKeyOf(change.path)] = RecordOf(*change.after);
     } else {
       tables.rows.erase(RowKeyOf(change.path));
     }
-  }
+  });
   for (const auto& [key, leaf] : batch.changes) {
     if (leaf) {
       tables.leaves[key] = *leaf;
