@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kFillBytes = 1u << 20;
 
-uint64_t NewSalt() {
+uint64_t RandomSalt() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
 }
@@ -106,7 +106,7 @@ absl::Status SegmentMaker::FillWithZeros(LogFile& file) const {
 absl::StatusOr<MadeSegment> SegmentMaker::Make() {
   MadeSegment made;
   made.path = absl::StrFormat("%s/next-%d.tmp", dir_, next_number_++);
-  made.salt = NewSalt();
+  made.salt = RandomSalt();
   made.bytes = segment_bytes_;
   const bool used = TakeSpare() && files_.Rename(spare_path_, made.path).ok();
   absl::StatusOr<std::unique_ptr<LogFile>> file =

@@ -87,9 +87,9 @@ absl::StatusOr<bool> CacheWarmer::WarmSome(Bytes& next) {
 absl::Status CacheWarmer::LinkRow(const ViewImpl& view, BranchNode* root, BytesView path, BytesView row) {
   const Place place = FindPlace(root, path);
   if (place.parent == nullptr) return absl::OkStatus();
-  absl::StatusOr<BranchNode*> node = DecodeBranchNode(row);
+  absl::StatusOr<OwnedBranch> node = DecodeBranchNode(row);
   if (!node.ok()) return node.status();
-  OwnedBranch loaded(*node);
+  OwnedBranch loaded = *std::move(node);
   // The first to go when something that is needed wants the memory.
   loaded->used.store(0, std::memory_order_relaxed);
   const BranchNode* mine = loaded.get();

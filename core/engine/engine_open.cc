@@ -223,21 +223,22 @@ absl::Status EngineImpl::LoadTables(FlushedState& flushed) {
   if (flushed.sequence != 0 && flushed.head.state_root != kEmptyRoot) {
     absl::StatusOr<storage::Value> branch = store_->kv->Get(Table::kAccountNodes, "");
     if (!branch.ok()) return branch.status();
-    root.kind = branch->has_value() ? TrieRoot::Kind::kBranch : TrieRoot::Kind::kLeaf;
+    OwnedBranch node;
     if (branch->has_value()) {
-      absl::StatusOr<BranchNode*> node = DecodeBranchNode(**branch);
-      if (!node.ok()) return absl::DataLossError("table account_nodes, the root's row is damaged");
-      root.node = *node;
+      absl::StatusOr<OwnedBranch> decoded = DecodeBranchNode(**branch);
+      if (!decoded.ok()) return absl::DataLossError("table account_nodes, the root's row is damaged");
+      node = *std::move(decoded);
     }
     // A root's row that is missing would be taken for a trie of one account.
-    const absl::StatusOr<Hash> found = RootInTables(*store_->kv, root.node);
-    if (!found.ok() || *found != flushed.head.state_root) {
-      if (root.node != nullptr) BranchNode::Free(root.node);
-      if (!found.ok()) return found.status();
+    const absl::StatusOr<Hash> found = RootInTables(*store_->kv, node.get());
+    if (!found.ok()) return found.status();
+    if (*found != flushed.head.state_root) {
       return absl::DataLossError(
           absl::StrFormat("table account_nodes, the root's row: it gives root %s, block %d has %s", ToHex(*found),
                           flushed.head.number, ToHex(flushed.head.state_root)));
     }
+    root.kind = node != nullptr ? TrieRoot::Kind::kBranch : TrieRoot::Kind::kLeaf;
+    root.node = node.release();
   }
   auto trie = std::make_shared<TrieSnapshot>(store_->trie_epochs, flushed.sequence, root);
   {

@@ -85,8 +85,8 @@ absl::Status Verifier::CheckBranches(const Hash* account,
                                      std::span<const std::pair<NibblePath, BranchValue>> branches) {
   std::vector<TrieSource::BranchRequest> requests;
   for (const auto& [path, branch] : branches) requests.push_back({account, path, nullptr});
-  absl::Status status = view_.LoadBranches(requests);
-  for (size_t i = 0; i < branches.size() && status.ok(); ++i) {
+  if (absl::Status s = view_.LoadBranches(requests); !s.ok()) return s;
+  for (size_t i = 0; i < branches.size(); ++i) {
     ++checked_.nodes;
     const std::string_view table = storage::TableName(NodeTable(account));
     if (requests[i].node == nullptr) {
@@ -96,10 +96,7 @@ absl::Status Verifier::CheckBranches(const Hash* account,
                              ShowPath(account, branches[i].first)));
     }
   }
-  for (TrieSource::BranchRequest& request : requests) {
-    if (request.node != nullptr) BranchNode::Free(request.node);
-  }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status Verifier::CheckStorage(const Hash& account, const Hash& expected_root) {
@@ -190,7 +187,6 @@ absl::Status Verifier::CheckExtraBranches(Table table) {
     request.path.Append(key.substr(prefix));
     if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
     if (request.node == nullptr) continue;
-    BranchNode::Free(request.node);
     Differ(absl::StrFormat("table %s, row %s: the trie has no branch there", storage::TableName(table),
                            ShowPath(request.account, request.path)));
   }

@@ -109,7 +109,7 @@ absl::StatusOr<TrieRoot> ViewImpl::AccountRoot() const {
     BranchRequest request;
     if (absl::Status s = LoadBranches({&request, 1}); !s.ok()) return s;
     if (request.node == nullptr) return TrieRoot{TrieRoot::Kind::kLeaf};
-    root = parts_.old_trie->SetRoot(OwnedBranch(request.node));
+    root = parts_.old_trie->SetRoot(std::move(request.node));
   }
   return TrieRoot{TrieRoot::Kind::kBranch, root};
 }
@@ -302,13 +302,13 @@ absl::Status ViewImpl::RebuildBranch(BranchRequest& request, BytesView row_key, 
   BranchRebuilder rebuilder;
   if (absl::Status s = AddUndo(request, row_key, rebuilder); !s.ok()) return s;
   if (!rebuilder.started()) {
-    request.node = now.release();
+    request.node = std::move(now);
     return absl::OkStatus();
   }
   std::optional<BranchValue> value;
   if (now != nullptr && !rebuilder.complete()) value = ToValue(*now);
   if (absl::Status s = rebuilder.AddCurrent(value ? &*value : nullptr); !s.ok()) return s;
-  request.node = rebuilder.result() == nullptr ? nullptr : ToNode(*rebuilder.result());
+  if (rebuilder.result() != nullptr) request.node = ToNode(*rebuilder.result());
   return absl::OkStatus();
 }
 
@@ -329,9 +329,9 @@ absl::Status ViewImpl::LoadFromRow(BranchRequest& request, BytesView row_key, co
   const Table table = NodeTable(request.account);
   OwnedBranch now;
   if (row.has_value()) {
-    absl::StatusOr<BranchNode*> decoded = DecodeBranchNode(*row);
+    absl::StatusOr<OwnedBranch> decoded = DecodeBranchNode(*row);
     if (!decoded.ok()) return DamagedRow(table, row_key, decoded.status());
-    now.reset(*decoded);
+    now = *std::move(decoded);
   }
   if (now != nullptr && request.account != nullptr && !HasOwnTrie()) {
     // The trie that this view goes back from may have lost the account. The tables have its storage until the next
@@ -346,15 +346,6 @@ absl::Status ViewImpl::LoadFromRow(BranchRequest& request, BytesView row_key, co
 }
 
 absl::Status ViewImpl::LoadBranches(std::span<BranchRequest> requests) const {
-  absl::Status status = LoadByTable(requests);
-  // Who asked takes over all of them or none.
-  for (BranchRequest& request : requests) {
-    if (!status.ok()) OwnedBranch(std::exchange(request.node, nullptr)).reset();
-  }
-  return status;
-}
-
-absl::Status ViewImpl::LoadByTable(std::span<BranchRequest> requests) const {
   // In order of keys: the store reads neighbours together.
   for (const Table table : {Table::kAccountNodes, Table::kSlotNodes}) {
     std::vector<std::pair<Bytes, BranchRequest*>> wanted;

@@ -81,7 +81,6 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::StatusOr<std::optional<Bytes>> RowAfter(uint64_t sequence, storage::Table table, BytesView key) const;
   std::shared_ptr<const TransitionList> Transitions() const;
   absl::Status AddUndo(const BranchRequest& request, BytesView row_key, BranchRebuilder& rebuilder) const;
-  absl::Status LoadByTable(std::span<BranchRequest> requests) const;
   absl::Status RebuildBranch(BranchRequest& request, BytesView row_key, OwnedBranch now) const;
   absl::StatusOr<bool> LoadFromMemory(BranchRequest& request, BytesView row_key) const;
   absl::Status LoadFromRow(BranchRequest& request, BytesView row_key, const storage::Value& row) const;

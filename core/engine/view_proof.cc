@@ -70,7 +70,7 @@ absl::StatusOr<ProofWalker::Place> ProofWalker::Load(const Hash* account, const 
   ++read_;
   TrieSource::BranchRequest request{account, path, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  OwnedBranch loaded(request.node);
+  OwnedBranch loaded = std::move(request.node);
   if (loaded != nullptr && parent.node != nullptr && parent.shared && view_.KeepsLoaded()) {
     if (BranchNode* linked = LinkLoaded(view_, *parent.node, path.at(path.size - 1), loaded))
       return Place{linked, true};
@@ -163,8 +163,7 @@ absl::StatusOr<TrieRoot> ProofWalker::StorageRoot(const LeafPlace& leaf, const H
   if (leaf.parent == nullptr || !view_.KeepsLoaded()) return TrieRoot{TrieRoot::Kind::kUnknown};
   TrieSource::BranchRequest request{&account, NibblePath{}, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
-  OwnedBranch root(request.node);
-  const LeafNode* linked = LinkStorageRoot(view_, *leaf.parent, leaf.nibble, account, root);
+  const LeafNode* linked = LinkStorageRoot(view_, *leaf.parent, leaf.nibble, account, request.node);
   return linked == nullptr ? TrieRoot{TrieRoot::Kind::kUnknown} : StorageRootOf(*linked);
 }
 

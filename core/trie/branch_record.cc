@@ -134,8 +134,8 @@ BranchValue ToValue(const BranchNode& node) {
   return value;
 }
 
-BranchNode* ToNode(const BranchValue& value) {
-  BranchNode* node = BranchNode::Unlinked(value.extension, value.shape);
+OwnedBranch ToNode(const BranchValue& value) {
+  OwnedBranch node(BranchNode::Unlinked(value.extension, value.shape));
   ForEachChild(value.shape.children,
                [&](int i) { std::memcpy(node->ref(i), value.refs[static_cast<size_t>(i)].data(), 32); });
   return node;
@@ -168,22 +168,15 @@ absl::StatusOr<BranchValue> DecodeBranchRecord(BytesView record) {
   return value;
 }
 
-absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record) {
+absl::StatusOr<OwnedBranch> DecodeBranchNode(BytesView record) {
   BranchShape shape;
   BytesView extension;
   if (absl::Status s = TakeShape(record, shape, extension); !s.ok()) return s;
-  BranchNode* node = BranchNode::Unlinked(extension, shape);
+  OwnedBranch node(BranchNode::Unlinked(extension, shape));
   for (int i = 0; i < 16; ++i) {
-    if (!node->has(i)) continue;
-    if (!TakeRef(record, node->is_embedded(i), node->ref(i))) {
-      BranchNode::Free(node);
-      return Damaged();
-    }
+    if (node->has(i) && !TakeRef(record, node->is_embedded(i), node->ref(i))) return Damaged();
   }
-  if (!record.empty()) {
-    BranchNode::Free(node);
-    return Damaged();
-  }
+  if (!record.empty()) return Damaged();
   return node;
 }
 

@@ -23,7 +23,7 @@ struct BranchValue {
 
 BranchValue ToValue(const BranchNode& node);
 // A node read from the tables: sequence 0, pointers null.
-BranchNode* ToNode(const BranchValue& value);
+OwnedBranch ToNode(const BranchValue& value);
 
 // On disk, never change: a flag byte (1: extension, 2: embedded, 4: storage), the masks of children and branches, those
 // of embedded and storage where flagged (two bytes each, little-endian), the extension (length, one nibble a byte),
@@ -34,7 +34,7 @@ inline constexpr size_t kMaxRecordBytes = 10 + 64 + 16 * 32;
 void AppendBranchRecord(Bytes& out, const BranchValue& value);
 absl::StatusOr<BranchValue> DecodeBranchRecord(BytesView record);
 // Straight into a node as ToNode makes it. DATA_LOSS when it is not a record.
-absl::StatusOr<BranchNode*> DecodeBranchNode(BytesView record);
+absl::StatusOr<OwnedBranch> DecodeBranchNode(BytesView record);
 
 // What a transition replaced in one row: nothing (there was no branch at this path), or the old shape and extension and
 // the references that are not in the new branch any more.

@@ -40,7 +40,7 @@ class TrieSource {
   struct BranchRequest {
     const Hash* account = nullptr;
     NibblePath path;
-    BranchNode* node = nullptr;  // the answer: a new node that the caller owns; null without one, and after any error
+    OwnedBranch node = nullptr;  // the answer; null where there is no branch. After an error there is no answer.
   };
 
   virtual ~TrieSource() = default;
@@ -337,8 +337,8 @@ class TrieUpdate {
   std::vector<std::vector<BranchHashJob>> branch_jobs_;  // by depth
   std::vector<ChangedKid> changed_;                      // of the branches that the recursion is in
   std::vector<Made> detached_;                           // of ApplyChildren, in the order of the groups
-  Bytes scratch_;                 // encoded nodes that are to be hashed
-  std::vector<KeccakJob> batch_;  // which they are, and where to
+  Bytes scratch_;                                        // encoded nodes that are to be hashed
+  std::vector<KeccakJob> batch_;                         // which they are, and where to
   uint64_t nodes_hashed_ = 0;
   uint64_t permutations_ = 0;
   size_t linked_bytes_ = 0;  // below private nodes

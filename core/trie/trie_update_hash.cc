@@ -94,7 +94,8 @@ void TrieUpdate::HashBranches(std::span<const BranchHashJob> jobs) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     const BranchNode& node = *fresh_[jobs[i].fresh];
     if (node.extension_size != 0) {
-      AppendExtensionRlp(scratch_, node.extension(), RefView(inner[i].embedded, inner[i].ref.data()), inner[i].embedded);
+      AppendExtensionRlp(scratch_, node.extension(), RefView(inner[i].embedded, inner[i].ref.data()),
+                         inner[i].embedded);
     }
     ends[i] = scratch_.size();
   }

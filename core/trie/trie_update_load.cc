@@ -19,14 +19,6 @@ absl::Status MissingBranch(const Hash* account, const NibblePath& path) {
       account == nullptr ? std::string("of accounts") : "of the storage of account " + ToHex(*account), nibbles));
 }
 
-// All of them, so that none is left behind when one is missing.
-std::vector<OwnedBranch> NodesOf(std::span<const TrieSource::BranchRequest> requests) {
-  std::vector<OwnedBranch> nodes;
-  nodes.reserve(requests.size());
-  for (const TrieSource::BranchRequest& request : requests) nodes.emplace_back(request.node);
-  return nodes;
-}
-
 }  // namespace
 
 BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, OwnedBranch loaded) {
@@ -75,7 +67,7 @@ absl::StatusOr<BranchNode*> TrieUpdate::Resolve(const Hash* account, const Branc
   TrieSource::BranchRequest request{account, NibblePath::PrefixOf(along, depth), nullptr};
   if (absl::Status s = source_.LoadBranches({&request, 1}); !s.ok()) return s;
   if (request.node == nullptr) return MissingBranch(account, request.path);
-  return Adopt(parent, nibble, OwnedBranch(request.node));
+  return Adopt(parent, nibble, std::move(request.node));
 }
 
 absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier>& frontier) {
@@ -95,12 +87,11 @@ absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier
   }
   if (!requests.empty()) {
     if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
-    std::vector<OwnedBranch> nodes = NodesOf(requests);
     for (size_t i = 0; i < requests.size(); ++i) {
-      if (nodes[i] == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
+      if (requests[i].node == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
         return MissingBranch(waiting[i]->account, NibblePath{});
       }
-      AdoptRoot(*waiting[i], std::move(nodes[i]));
+      AdoptRoot(*waiting[i], std::move(requests[i].node));
     }
   }
   for (TrieJob& job : jobs) {
@@ -169,10 +160,9 @@ absl::Status TrieUpdate::PrepareLevels(std::vector<Frontier> frontier) {
         requests.push_back({m.account, NibblePath::PrefixOf(*m.ops.front().key, m.depth), nullptr});
       }
       if (absl::Status s = source_.LoadBranches(requests); !s.ok()) return s;
-      std::vector<OwnedBranch> nodes = NodesOf(requests);
       for (size_t i = 0; i < missing.size(); ++i) {
-        if (nodes[i] == nullptr) return MissingBranch(missing[i].account, requests[i].path);
-        missing[i].node = Adopt(slots[i].first, slots[i].second, std::move(nodes[i]));
+        if (requests[i].node == nullptr) return MissingBranch(missing[i].account, requests[i].path);
+        missing[i].node = Adopt(slots[i].first, slots[i].second, std::move(requests[i].node));
         next.push_back(missing[i]);
       }
     }

@@ -160,24 +160,18 @@ std::vector<Bytes> SomeRecords() {
   return records;
 }
 
-absl::StatusOr<OwnedBranch> DecodeOwned(BytesView record) {
-  absl::StatusOr<BranchNode*> node = DecodeBranchNode(record);
-  if (!node.ok()) return node.status();
-  return OwnedBranch(*node);
-}
-
 TEST(BranchRecord, ComesBack) {
   for (const Bytes& record : SomeRecords()) {
     absl::StatusOr<BranchValue> value = DecodeBranchRecord(record);
     ASSERT_TRUE(value.ok()) << value.status();
     EXPECT_EQ(RecordOf(*value), record);
-    absl::StatusOr<OwnedBranch> node = DecodeOwned(record);
+    absl::StatusOr<OwnedBranch> node = DecodeBranchNode(record);
     ASSERT_TRUE(node.ok()) << node.status();
     EXPECT_EQ(RecordOf(**node), record);
     EXPECT_EQ((*node)->sequence, 0u);
     EXPECT_EQ((*node)->pointers, value->shape.branches | value->shape.storage);
     EXPECT_EQ(RecordOf(ToValue(**node)), record);
-    EXPECT_EQ(RecordOf(*OwnedBranch(ToNode(*value))), record);
+    EXPECT_EQ(RecordOf(*ToNode(*value)), record);
     Bytes rlp;
     Bytes same;
     AppendBranchRlp(rlp, *value);
@@ -191,7 +185,7 @@ TEST(BranchRecord, ComesBack) {
 void ExpectGoodOrDamaged(const std::vector<char>& bytes) {
   const BytesView record(bytes.data(), bytes.size());
   const absl::StatusOr<BranchValue> value = DecodeBranchRecord(record);
-  const absl::StatusOr<OwnedBranch> node = DecodeOwned(record);
+  const absl::StatusOr<OwnedBranch> node = DecodeBranchNode(record);
   ASSERT_EQ(value.ok(), node.ok());
   if (!value.ok()) {
     EXPECT_EQ(value.status().code(), absl::StatusCode::kDataLoss);
@@ -232,7 +226,7 @@ TEST(BranchRecord, DamageIsFound) {
 TEST(BranchUndo, DamageIsFound) {
   std::mt19937_64 random(2);
   std::vector<OwnedBranch> nodes;
-  for (const Bytes& record : SomeRecords()) nodes.push_back(*DecodeOwned(record));
+  for (const Bytes& record : SomeRecords()) nodes.push_back(*DecodeBranchNode(record));
   for (int i = 0; i < 300; ++i) {
     const BranchNode& before = *nodes[random() % nodes.size()];
     const BranchNode* after = random() % 4 == 0 ? nullptr : nodes[random() % nodes.size()].get();
@@ -270,7 +264,7 @@ TEST(BranchUndo, DamageIsFound) {
 
 TEST(BranchUndo, RowsThatCameAndWent) {
   const std::vector<Bytes> records = SomeRecords();
-  const OwnedBranch node = *DecodeOwned(records.front());
+  const OwnedBranch node = *DecodeBranchNode(records.front());
   const BranchValue value = ToValue(*node);
   Bytes made;
   AppendBranchUndo(made, nullptr, node.get());
@@ -296,7 +290,7 @@ TEST(BranchUndo, RowsThatCameAndWent) {
 
 TEST(BranchUndo, ChildrenThatStayAreNotWrittenAgain) {
   for (const Bytes& record : SomeRecords()) {
-    const OwnedBranch node = *DecodeOwned(record);
+    const OwnedBranch node = *DecodeBranchNode(record);
     Bytes undo;
     AppendBranchUndo(undo, node.get(), node.get());
     EXPECT_EQ(undo.substr(1, 2), Bytes(2, '\0')) << "the children that are in it";
@@ -311,8 +305,8 @@ TEST(BranchUndo, EntriesThatDoNotBelongTogether) {
   BranchValue embedded = hashed;
   embedded.shape.embedded = 1;
   embedded.refs[0] = {0xc2, 0x01, 0x02};
-  const OwnedBranch hashed_node(ToNode(hashed));
-  const OwnedBranch embedded_node(ToNode(embedded));
+  const OwnedBranch hashed_node = ToNode(hashed);
+  const OwnedBranch embedded_node = ToNode(embedded);
   Bytes nothing_replaced;
   AppendReplaced(nothing_replaced, *embedded_node, 0);
   Bytes hash_replaced;

@@ -28,9 +28,9 @@ class Tables final : public TrieSource {
       ++loads;
       const auto it = rows.find(RowKeyOf(request.path));
       if (it == rows.end()) continue;
-      absl::StatusOr<BranchNode*> node = DecodeBranchNode(it->second);
+      absl::StatusOr<OwnedBranch> node = DecodeBranchNode(it->second);
       if (!node.ok()) return node.status();
-      request.node = *node;
+      request.node = *std::move(node);
     }
     return absl::OkStatus();
   }

@@ -37,11 +37,10 @@ StateCounts CountRows(const std::string& data_dir) {
   counts.slots = rows(Table::kSlots).size();
   for (const Table table : {Table::kAccountNodes, Table::kSlotNodes}) {
     for (const auto& [key, row] : rows(table)) {
-      const absl::StatusOr<BranchNode*> decoded = DecodeBranchNode(row);
+      const absl::StatusOr<OwnedBranch> decoded = DecodeBranchNode(row);
       EXPECT_TRUE(decoded.ok());
-      const OwnedBranch node(*decoded);
       ++counts.branches;
-      if (node->extension_size != 0) ++counts.extensions;
+      if ((*decoded)->extension_size != 0) ++counts.extensions;
     }
   }
   return counts;

@@ -18,22 +18,22 @@ void TryRow(BytesView row) {
     Require(absl::IsDataLoss(value.status()) && absl::IsDataLoss(decoded.status()));
     return;
   }
-  const mptd::OwnedBranch node(*decoded);
+  const mptd::BranchNode& node = **decoded;
   Bytes of_value;
   Bytes of_node;
   mptd::AppendBranchRecord(of_value, *value);
-  mptd::AppendBranchRecord(of_node, *node);
+  mptd::AppendBranchRecord(of_node, node);
   Require(of_value == of_node);
   const auto again = mptd::DecodeBranchRecord(of_value);
   Require(again.ok());
   Bytes rlp_of_value;
   Bytes rlp_of_node;
   mptd::AppendBranchRlp(rlp_of_value, *value);
-  mptd::AppendBranchRlp(rlp_of_node, *node);
+  mptd::AppendBranchRlp(rlp_of_node, node);
   Require(rlp_of_value == rlp_of_node);
   // All of it replaced, and nothing left of it: the entry alone gives it back.
   Bytes undo;
-  mptd::AppendReplaced(undo, *node, 0xffff);
+  mptd::AppendReplaced(undo, node, 0xffff);
   Require(undo.size() <= mptd::kMaxUndoBytes);
   mptd::BranchRebuilder rebuilder;
   const auto complete = rebuilder.Add(undo);
