@@ -163,19 +163,28 @@ absl::StatusOr<std::optional<Bytes>> ViewImpl::RowAfter(uint64_t sequence, Table
   return *std::move(row);
 }
 
-absl::Status ViewImpl::ReadTable(Table table, std::span<const std::string_view> keys, std::span<storage::Value> values,
-                                 WorkerPool* pool) const {
-  // Below this many, waking a thread costs more than it saves.
-  constexpr size_t kShareFrom = 64;
-  if (pool == nullptr || pool->threads() == 1 || keys.size() < kShareFrom) {
-    return store_->kv->MultiGet(table, keys, values, true);
-  }
+namespace {
+
+// Calls each(part, begin, count) for the parts of a range, one a thread. Below `share_from`, waking threads would cost
+// more than it saves, and there is one part.
+template <typename Each>
+void InParts(WorkerPool* pool, size_t size, size_t share_from, const Each& each) {
+  if (pool == nullptr || pool->threads() == 1 || size < share_from) return each(size_t{0}, size_t{0}, size);
   const auto parts = static_cast<size_t>(pool->threads());
-  std::vector<absl::Status> statuses(parts);
   pool->Run(pool->threads(), [&](int i) {
     const auto part = static_cast<size_t>(i);
-    const size_t begin = keys.size() * part / parts;
-    const size_t count = keys.size() * (part + 1) / parts - begin;
+    const size_t begin = size * part / parts;
+    each(part, begin, size * (part + 1) / parts - begin);
+  });
+}
+
+}  // namespace
+
+absl::Status ViewImpl::ReadTable(Table table, std::span<const std::string_view> keys, std::span<storage::Value> values,
+                                 WorkerPool* pool) const {
+  constexpr size_t kShareFrom = 64;
+  std::vector<absl::Status> statuses(pool == nullptr ? 1 : static_cast<size_t>(pool->threads()));
+  InParts(pool, keys.size(), kShareFrom, [&](size_t part, size_t begin, size_t count) {
     statuses[part] = store_->kv->MultiGet(table, keys.subspan(begin, count), values.subspan(begin, count), true);
   });
   for (const absl::Status& status : statuses) {
@@ -195,16 +204,23 @@ absl::Status ViewImpl::RowsAt(Table table, std::span<const BytesView> keys, std:
     return absl::OkStatus();
   }
   std::vector<const VersionIndex::Entry*> found(keys.size());
-  store_->rows.FindMany(TableId(table), keys, found);
+  std::vector<uint8_t> in_memory(keys.size());
+  constexpr size_t kShareFrom = 2048;
+  InParts(pool, keys.size(), kShareFrom, [&](size_t, size_t begin, size_t count) {
+    store_->rows.FindMany(TableId(table), keys.subspan(begin, count), std::span(found).subspan(begin, count));
+    for (size_t i = begin; i < begin + count; ++i) {
+      if (auto row = RowOf(found[i], parts_.sequence)) {
+        rows[i] = *std::move(row);
+        in_memory[i] = 1;
+      }
+    }
+  });
   std::vector<std::string_view> missing;
   std::vector<size_t> places;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (auto known = RowOf(found[i], parts_.sequence)) {
-      rows[i] = *std::move(known);
-    } else {
-      missing.push_back(keys[i]);
-      places.push_back(i);
-    }
+    if (in_memory[i] != 0) continue;
+    missing.push_back(keys[i]);
+    places.push_back(i);
   }
   CountRows(table, keys.size() - missing.size(), missing.size());
   if (entries != nullptr) *entries = std::move(found);
