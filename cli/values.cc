@@ -1,11 +1,11 @@
 #include "cli/values.h"
 
 #include <algorithm>
-#include <array>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/decimal.h"
 #include "core/hex.h"
 
 namespace mptd::cli {
@@ -34,11 +34,6 @@ absl::StatusOr<std::string> FixedHex(std::string_view text, size_t size, std::st
     return NotA(what, text, absl::StrFormat("it has %d bytes where %d are wanted", bytes->size(), size));
   }
   return *std::move(bytes);
-}
-
-std::string_view WithoutLeadingZeros(std::string_view big_endian) {
-  const size_t first = big_endian.find_first_not_of('\0');
-  return first == std::string_view::npos ? std::string_view() : big_endian.substr(first);
 }
 
 }  // namespace
@@ -83,24 +78,7 @@ std::string QuantityHex(std::string_view big_endian) {
   return ToHexQuantity(U256::FromPadded(big_endian));
 }
 
-std::string QuantityDecimal(std::string_view big_endian) {
-  // Long division by 10^9, most significant byte first; limbs hold the decimal digits, least significant first.
-  constexpr uint32_t kBase = 1'000'000'000;
-  std::array<uint32_t, 9> limbs{};  // 2^256 has 78 digits
-  for (const char c : WithoutLeadingZeros(big_endian.substr(0, 32))) {
-    uint64_t carry = static_cast<uint8_t>(c);
-    for (uint32_t& limb : limbs) {
-      carry += uint64_t{limb} << 8;
-      limb = static_cast<uint32_t>(carry % kBase);
-      carry /= kBase;
-    }
-  }
-  const auto top = std::find_if(limbs.rbegin(), limbs.rend(), [](uint32_t limb) { return limb != 0; });
-  if (top == limbs.rend()) return "0";
-  std::string out = absl::StrCat(*top);
-  for (auto it = top + 1; it != limbs.rend(); ++it) absl::StrAppendFormat(&out, "%09d", *it);
-  return out;
-}
+std::string QuantityDecimal(std::string_view big_endian) { return ToDecimal(big_endian); }
 
 std::string EtherText(std::string_view wei) {
   constexpr size_t kDecimals = 18;

@@ -709,7 +709,8 @@ constexpr Key kKeys[] = {
      .unit = "ms",
      .field = At<&S::logging, &S::Logging::slow_call_ms>,
      .max = kHour,
-     .help = "Calls that take longer are logged as warnings; 0 for none."},
+     .help = "Calls that take longer are logged as warnings; 0 for none.",
+     .runtime = true},
 
     // health
     {.name = "health.check_interval",

@@ -75,6 +75,18 @@ std::string FormatFieldValue(const LogField::Value& value, LogFormat format) {
   return Milliseconds(std::get<absl::Duration>(value), format);
 }
 
+// What happened, for people who see nothing else of a line.
+std::string InWords(LogName event, LogFields fields) {
+  std::string words(event.view());
+  std::replace(words.begin(), words.end(), '_', ' ');
+  for (const LogField& field : fields) {
+    if (field.name() != "reason" && field.name() != "details" && field.name() != "message") continue;
+    const auto* text = std::get_if<std::string_view>(&field.value());
+    if (text != nullptr && !text->empty()) words.append(": ").append(*text);
+  }
+  return words;
+}
+
 template <typename E, size_t n>
 std::optional<E> Parse(std::string_view name, const std::string_view (&names)[n]) {
   for (size_t i = 0; i < n; ++i) {
@@ -107,22 +119,30 @@ absl::Status RenameOld(const std::string& file, uint64_t keep_files) {
   return absl::ErrnoToStatus(errno, absl::StrFormat("cannot rename the log file %s", file));
 }
 
-// Writes all of it, or false. A descriptor that does not block, as a supervisor may have set up standard error, is
+// How much of it could be written. A descriptor that does not block, as a supervisor may have set up standard error, is
 // waited for.
-bool WriteFully(int fd, std::string_view data) {
+size_t WriteWhatFits(int fd, std::string_view data) {
   constexpr int kWaitMilliseconds = 1000;
-  while (!data.empty()) {
-    const ssize_t written = write(fd, data.data(), data.size());
+  size_t done = 0;
+  while (done < data.size()) {
+    const ssize_t written = write(fd, data.data() + done, data.size() - done);
     if (written >= 0) {
-      data.remove_prefix(static_cast<size_t>(written));
+      done += static_cast<size_t>(written);
       continue;
     }
     if (errno == EINTR) continue;
-    if (errno != EAGAIN) return false;
+    if (errno != EAGAIN) break;
     pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
-    if (poll(&ready, 1, kWaitMilliseconds) == 0) return false;
+    if (poll(&ready, 1, kWaitMilliseconds) == 0) break;
   }
-  return true;
+  return done;
+}
+
+// Takes the last `bytes` of a file away again; false when that is not possible.
+bool TakeBack(int fd, size_t bytes) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || static_cast<size_t>(info.st_size) < bytes) return false;
+  return ftruncate(fd, info.st_size - static_cast<off_t>(bytes)) == 0;
 }
 
 // The logger's thread must neither take the signals that main() waits for, nor die of a closed pipe.
@@ -201,11 +221,19 @@ class LineSink final : public spdlog::sinks::sink {
  private:
   void WriteLine(std::string_view line) {
     if (capture_) return capture_(line);
-    buffer_.assign(line);
+    buffer_.assign(broken_off_ ? "\n" : "");
+    buffer_.append(line);
     buffer_.push_back('\n');
     std::lock_guard lock(mutex_);
     if (rotation_.max_bytes != 0 && !file_.empty()) RotateFor(buffer_.size());
-    if (!WriteFully(fd_, buffer_)) failed_.fetch_add(1, std::memory_order_relaxed);
+    const size_t written = WriteWhatFits(fd_, buffer_);
+    if (written < buffer_.size()) {
+      failed_.fetch_add(1, std::memory_order_relaxed);
+      // The disk is full, say. Half a line would make the next one unreadable, too, for whoever parses them.
+      if (written > 0) broken_off_ = file_.empty() || !TakeBack(fd_, written);
+    } else {
+      broken_off_ = false;
+    }
   }
 
   // Begins a new file when `bytes` more would make this one too long. What cannot be renamed or opened goes on as it
@@ -227,6 +255,7 @@ class LineSink final : public spdlog::sinks::sink {
   std::function<uint64_t()> dropped_;
   // Of the logger's thread.
   std::string buffer_;
+  bool broken_off_ = false;  // the last thing written is half a line
   uint64_t reported_ = 0;
   absl::Time next_report_ = absl::InfinitePast();
   // Synchronises itself.
@@ -269,9 +298,8 @@ std::string_view Name(LogModule module) { return kModuleNames[static_cast<size_t
 std::string FormatLogLine(LogFormat format, absl::Time time, LogLevel level, LogModule module, LogName event,
                           LogFields fields, std::span<const LogField> more) {
   const std::string timestamp = absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", time, absl::UTCTimeZone());
-  std::string line;
   if (format == LogFormat::kText) {
-    line = absl::StrFormat("%s %s %s %s", timestamp, Name(level), Name(module), event.view());
+    std::string line = absl::StrFormat("%s %s %s %s", timestamp, Name(level), Name(module), event.view());
     const auto append = [&](const LogField& field) {
       absl::StrAppendFormat(&line, " %s=%s", field.name(), FormatFieldValue(field.value(), format));
     };
@@ -279,14 +307,17 @@ std::string FormatLogLine(LogFormat format, absl::Time time, LogLevel level, Log
     std::for_each(more.begin(), more.end(), append);
     return line;
   }
-  line = absl::StrFormat(R"({"ts":"%s","level":"%s","module":"%s","event":"%s")", timestamp, Name(level), Name(module),
-                         event.view());
+  std::string line =
+      absl::StrFormat(R"({"timestamp":"%s","level":"%s","module":"%s","event_type":"%s","message":%s,"context":{)",
+                      timestamp, Name(level), Name(module), event.view(), Quoted(InWords(event, fields)));
+  const char* comma = "";
   const auto append = [&](const LogField& field) {
-    absl::StrAppendFormat(&line, R"(,"%s":%s)", field.name(), FormatFieldValue(field.value(), format));
+    absl::StrAppendFormat(&line, R"(%s"%s":%s)", std::exchange(comma, ","), field.name(),
+                          FormatFieldValue(field.value(), format));
   };
   std::for_each(fields.begin(), fields.end(), append);
   std::for_each(more.begin(), more.end(), append);
-  line.push_back('}');
+  line += "}}";
   return line;
 }
 

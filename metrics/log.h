@@ -60,8 +60,8 @@ class LogName {
 };
 
 // A name and a value. Refers to the text that it was made from, so it lives no longer than the call it is an argument
-// of. A duration is written in milliseconds: name such a field something_ms. Do not name a field ts, level, module or
-// event.
+// of. A duration is written in milliseconds: name such a field something_ms. In JSON fields are in an object of their
+// own, "context"; "message" is the event in words, with the field reason, details or message behind it.
 class LogField {
  public:
   using Value = std::variant<bool, int64_t, uint64_t, double, absl::Duration, std::string_view>;

@@ -21,6 +21,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ApplyStream::Begin(
     entered_ = rpc_.TryEnter();
     if (!entered_) refusal = TooBusy();
   }
+  // The caller learns its request id before its first block. Later, the stream might be gone.
+  if (refusal.ok()) StartSendInitialMetadata();
   if (refusal.ok()) refusal = rpc_.streams().Add(this);
   if (!refusal.ok()) {
     const MutexLock lock(mutex_);
@@ -77,7 +79,7 @@ void ApplyStream::OnDone() {
   {
     // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
-    rpc_.RecordStream(Method::kApplyStateChangesStream, end_.value_or(absl::OkStatus()), trace_);
+    rpc_.RecordStream(kMethod, end_.value_or(absl::OkStatus()), absl::Now() - begun_, trace_);
     rpc_.Release(std::exchange(read_size_, 0));
   }
   rpc_.streams().Remove(this);

@@ -30,6 +30,13 @@ bool IsHex(std::string_view text) {
 
 bool IsZero(std::string_view hex) { return hex.find_first_not_of('0') == std::string_view::npos; }
 
+// What of `total` is in none of the parts: waiting for a thread, gRPC, logging, answering.
+absl::Duration OtherTime(const BlockTimes& times, absl::Duration total) {
+  const ApplyTimes& engine = times.engine;
+  const absl::Duration parts = times.validate + engine.queue + engine.read + engine.tries + engine.log + engine.publish;
+  return std::max(total - parts, absl::ZeroDuration());
+}
+
 void AppendSpan(std::string_view name, absl::Duration duration, std::string& out) {
   absl::StrAppendFormat(&out, "%s%s;dur=%.3f", out.empty() ? "" : ", ", name, absl::ToDoubleMilliseconds(duration));
 }
@@ -96,14 +103,15 @@ void CallTrace::Answer(grpc::CallbackServerContext& context, absl::Duration tota
     AppendSpan("hash", times_->engine.tries, text);
     AppendSpan("log", times_->engine.log, text);
     AppendSpan("publish", times_->engine.publish, text);
+    AppendSpan("other", OtherTime(*times_, total), text);
   }
   AppendSpan("total", total, text);
   context.AddTrailingMetadata(kTimes, text);
 }
 
-std::vector<LogField> CallTrace::Fields(bool times) const {
+std::vector<LogField> CallTrace::Fields(std::optional<absl::Duration> total) const {
   std::vector<LogField> out;
-  if (times && times_.has_value()) AppendTimes(*times_, out);
+  if (total.has_value() && times_.has_value()) AppendTimes(*times_, *total, out);
   out.push_back(LogField("request_id", request_id_));
   if (!admission_.caller.empty()) out.push_back(LogField("caller", admission_.caller));
   if (parent_.has_value()) {
@@ -113,13 +121,14 @@ std::vector<LogField> CallTrace::Fields(bool times) const {
   return out;
 }
 
-void AppendTimes(const BlockTimes& times, std::vector<LogField>& fields) {
+void AppendTimes(const BlockTimes& times, absl::Duration total, std::vector<LogField>& fields) {
   fields.push_back(LogField("validate_ms", times.validate));
   fields.push_back(LogField("queue_ms", times.engine.queue));
   fields.push_back(LogField("read_ms", times.engine.read));
   fields.push_back(LogField("hash_ms", times.engine.tries));
   fields.push_back(LogField("log_ms", times.engine.log));
   fields.push_back(LogField("publish_ms", times.engine.publish));
+  fields.push_back(LogField("other_ms", OtherTime(times, total)));
 }
 
 }  // namespace mptd

@@ -4,7 +4,8 @@
 //   x-request-id  from the client, or made here; comes back in the initial metadata
 //   traceparent   from the client, as W3C Trace Context has it; ignored when it is malformed
 //   mptd-timing   from the client: "1" asks for the times
-//   server-timing in the trailing metadata, when asked for: "validate;dur=0.012, ..., total;dur=1.5", in milliseconds
+//   server-timing in the trailing metadata, when asked for: "validate;dur=0.012, ..., total;dur=1.5", in milliseconds;
+//                 what comes before the total adds up to it
 //
 // A CallTrace is used by one thread at a time.
 #pragma once
@@ -50,8 +51,8 @@ class CallTrace {
   // Before the call is finished: tells the client where its time went, if it asked.
   void Answer(grpc::CallbackServerContext& context, absl::Duration total) const;
 
-  // For LogScope: who the call is, and with `times` where the time of its blocks went. They refer to this.
-  std::vector<LogField> Fields(bool times = false) const;
+  // For LogScope: who the call is, and with a `total` where that went, if it has blocks. They refer to this.
+  std::vector<LogField> Fields(std::optional<absl::Duration> total = std::nullopt) const;
 
  private:
   std::string request_id_;
@@ -61,7 +62,7 @@ class CallTrace {
   Admission admission_;
 };
 
-// Fields of one block's times, in milliseconds.
-void AppendTimes(const BlockTimes& times, std::vector<LogField>& fields);
+// Fields of one block's times, of `total` in all, in milliseconds.
+void AppendTimes(const BlockTimes& times, absl::Duration total, std::vector<LogField>& fields);
 
 }  // namespace mptd

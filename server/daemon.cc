@@ -289,11 +289,12 @@ absl::StatusOr<pb::ReloadConfigResponse> Daemon::ReloadConfig() {
     const bool changed = found->value() != entry.value();
     if (changed) (entry.runtime() ? out.add_changed() : out.add_restart_needed())->assign(entry.key());
     // A level that was set by SetLogLevel stays until the setting itself changes.
-    if (changed && entry.key().starts_with("logging.")) log_levels |= entry.runtime();
+    log_levels |= changed && (entry.key() == "logging.level" || entry.key() == "logging.module_levels");
     if (!changed || entry.runtime()) entry = *found;
   }
   rpc_->memory().Configure(settings->engine, settings->max_memory_bytes);
   if (log_levels) TakeLogLevels(*settings);
+  rpc_->SetSlowCall(settings->slow_call);
   log_.Info(
       LogModule::kConfig, "config_reloaded",
       {{"changed", absl::StrJoin(out.changed(), ",")}, {"restart_needed", absl::StrJoin(out.restart_needed(), ",")}});
@@ -315,7 +316,7 @@ EngineStatus Daemon::Tick() {
     grpc_->SetServing(service, ready);
     if (admin_grpc_ != nullptr) admin_grpc_->SetServing(service, ready);
   }
-  rpc_->events().CachePerformance();
+  rpc_->events().Regularly(absl::Now());
   if (tls_ != nullptr) tls_->watch().Tick(absl::Now());
   return engine_->Status();
 }

@@ -42,6 +42,7 @@ struct RuntimeSettings {
   uint64_t max_memory_bytes = 0;  // 0: no limit
   std::string log_level = "info";
   std::vector<std::string> module_levels;
+  absl::Duration slow_call = absl::Seconds(1);  // zero: none is logged as slow
   AccessOptions access;
 };
 

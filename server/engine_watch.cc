@@ -59,7 +59,7 @@ void EngineWatch::LogEvent(const EngineEvent& event) {
       return log_.Debug(kStorage, "persistence_completed",
                         {{"block", event.a}, {"rows", event.b}, {"duration_ms", event.duration}});
     case EngineEvent::Kind::kPruned:
-      return log_.Debug(kStorage, "state_pruned", {{"oldest_served", event.a}, {"blocks", event.b}});
+      return log_.Debug(kStorage, "trie_node_pruned", {{"oldest_served", event.a}, {"blocks", event.b}});
     case EngineEvent::Kind::kLogSynced:
       return log_.Log(LogLevel::kTrace, kStorage, "log_synced", {{"duration_ms", event.duration}});
     case EngineEvent::Kind::kRolledBack:

@@ -24,6 +24,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* OutStream::Begin(const absl::Status&
     entered_ = rpc_.TryEnter();
     if (!entered_) refusal = TooBusy();
   }
+  // The caller learns its request id before there is anything to tell. Later, the stream might be gone.
+  if (refusal.ok()) StartSendInitialMetadata();
   if (refusal.ok()) refusal = rpc_.streams().Add(this);
   if (!refusal.ok()) {
     const MutexLock lock(mutex_);
@@ -62,7 +64,7 @@ void OutStream::OnDone() {
   {
     // Before anything else: what other threads wrote is seen by whoever had the lock after them.
     const MutexLock lock(mutex_);
-    rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()), trace_);
+    rpc_.RecordStream(method_, end_.value_or(absl::OkStatus()), absl::Now() - begun_, trace_);
   }
   rpc_.streams().Remove(this);
   if (entered_) rpc_.Leave();

@@ -36,6 +36,7 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, AccessControl& 
       limits_(limits),
       events_(engine, log),
       calls_(engine, blocks_, events_, limits.caller),
+      slow_call_ns_(absl::ToInt64Nanoseconds(limits.slow_call)),
       memory_(engine, log, ResidentMemoryBytes),
       pinned_views_(limits.caller.pinned_views),
       root_calls_(limits.caller.root_calls),
@@ -74,7 +75,7 @@ void Rpc::Record(Method method, const absl::Status& status, absl::Duration durat
   const bool slow = IsSlow(duration);
   const LogLevel level = slow ? LogLevel::kWarn : LogLevel::kDebug;
   if (!log_.Enabled(level, LogModule::kRpc)) return;
-  const std::vector<LogField> fields = trace.Fields(/*times=*/true);
+  const std::vector<LogField> fields = trace.Fields(duration);
   const LogScope scope(fields);
   log_.Log(level, LogModule::kRpc, slow ? LogName("slow_call") : LogName("call"),
            {{"method", Name(method)},
@@ -83,26 +84,28 @@ void Rpc::Record(Method method, const absl::Status& status, absl::Duration durat
             {"message", status.message()}});
 }
 
-void Rpc::RecordStream(Method method, const absl::Status& status, const CallTrace& trace) {
+void Rpc::RecordStream(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace) {
   metrics_.RecordCode(static_cast<size_t>(method), static_cast<size_t>(status.code()));
   refusals_.Count(status);
   if (!log_.Enabled(LogLevel::kDebug, LogModule::kRpc)) return;
-  const std::vector<LogField> fields = trace.Fields(/*times=*/true);
+  const std::vector<LogField> fields = trace.Fields(duration);
   const LogScope scope(fields);
-  log_.Debug(
-      LogModule::kRpc, "stream_ended",
-      {{"method", Name(method)}, {"code", absl::StatusCodeToString(status.code())}, {"message", status.message()}});
+  log_.Debug(LogModule::kRpc, "stream_ended",
+             {{"method", Name(method)},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"duration_ms", duration},
+              {"message", status.message()}});
 }
 
 void Rpc::RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, const CallTrace& trace) {
   metrics_.RecordLatency(static_cast<size_t>(Method::kApplyStateChangesStream), duration);
   if (!IsSlow(duration) || !log_.Enabled(LogLevel::kWarn, LogModule::kRpc)) return;
   std::vector<LogField> fields;
-  AppendTimes(times, fields);
+  AppendTimes(times, duration, fields);
   for (const LogField& field : trace.Fields()) fields.push_back(field);
   const LogScope scope(fields);
   log_.Warn(LogModule::kRpc, "slow_block",
-            {{"method", Name(Method::kApplyStateChangesStream)}, {"duration_ms", duration}});
+            {{"method", Name(Method::kApplyStateChangesStream)}, {"block", times.block}, {"duration_ms", duration}});
 }
 
 void Rpc::RecordRefusedBlock(uint64_t number, const absl::Status& status) {

@@ -39,7 +39,7 @@ struct RpcLimits {
   size_t max_message_bytes = size_t{256} << 20;
   size_t max_concurrent_calls = 1024;
   absl::Duration default_deadline = absl::Seconds(30);  // of writes that bring none; zero: no limit
-  absl::Duration slow_call = absl::Seconds(1);          // logged; zero: never
+  absl::Duration slow_call = absl::Seconds(1);          // logged; zero: never. What SetSlowCall is at first
   size_t read_threads = 4;
   bool parallel_proofs = true;  // false: proofs are made one after the other
   size_t page_size = 1000;      // of StreamAccounts and StreamStorage, where the caller does not say
@@ -79,6 +79,11 @@ class Rpc {
   // After the server has shut down, before the engine goes: runs what is queued and ends the threads.
   void Stop();
 
+  // From now on, calls of this duration or longer are logged as slow; zero: none.
+  void SetSlowCall(absl::Duration duration) {
+    slow_call_ns_.store(absl::ToInt64Nanoseconds(duration), std::memory_order_relaxed);
+  }
+
   // Counts calls that wait or stream against max_concurrent_calls, and what their requests take of the memory.
   bool TryEnter(size_t bytes = 0);
   void Leave(size_t bytes = 0) {
@@ -94,7 +99,7 @@ class Rpc {
 
   // Every unary call ends here, and every stream in the latter; `status` is as the client gets it.
   void Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace);
-  void RecordStream(Method method, const absl::Status& status, const CallTrace& trace);
+  void RecordStream(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace);
   // One block of ApplyStateChangesStream.
   void RecordStreamedBlock(absl::Duration duration, const BlockTimes& times, const CallTrace& trace);
   // A block that was refused, by whatever call: a root that differs is counted and logged, for the caller and the
@@ -110,7 +115,8 @@ class Rpc {
  private:
   void AuditBlock(std::string_view event, Method method, const pb::Block& block, const CallTrace& trace);
   bool IsSlow(absl::Duration duration) const {
-    return limits_.slow_call > absl::ZeroDuration() && duration >= limits_.slow_call;
+    const absl::Duration slow = absl::Nanoseconds(slow_call_ns_.load(std::memory_order_relaxed));
+    return slow > absl::ZeroDuration() && duration >= slow;
   }
 
   StateEngine& engine_;
@@ -121,6 +127,7 @@ class Rpc {
   BlockMetrics blocks_;
   StateEvents events_;
   StateCalls calls_;
+  std::atomic<int64_t> slow_call_ns_;
   std::atomic<size_t> running_{0};
   std::atomic<size_t> request_bytes_{0};
   MemoryGuard memory_;

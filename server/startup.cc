@@ -179,6 +179,7 @@ RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded) {
   out.max_memory_bytes = loaded.settings.limits.max_memory_bytes;
   out.log_level = loaded.settings.logging.level;
   out.module_levels = loaded.settings.logging.module_levels;
+  out.slow_call = loaded.settings.logging.slow_call_ms;
   const config::Settings::Security& security = loaded.settings.security;
   out.access = {.jwt_secret_file = security.jwt_secret_file,
                 .jwt_public_key_file = security.jwt_public_key_file,

@@ -47,6 +47,7 @@ absl::StatusOr<StateViewPtr> StateCalls::OpenView(const pb::BlockRef& ref, pb::B
 absl::Status StateCalls::ApplyStateChanges(const CallBounds& bounds, const pb::ApplyStateChangesRequest& request,
                                            pb::ApplyStateChangesResponse& response, BlockTimes& times) {
   const absl::Time begin = absl::Now();
+  times.block = request.number();
   absl::StatusOr<BlockChanges> block = ToBlockChanges(request);
   if (!block.ok()) return block.status();
   times.validate = absl::Now() - begin;
@@ -181,9 +182,9 @@ absl::Status StateCalls::GetProof(const pb::GetProofRequest& request, pb::GetPro
     if (!account.ok()) return account.status();
     exists = account->has_value();
   }
-  const StateEvents::ProofSize size = SizeOf(*proof);
+  events_.ProofGenerated(response.block().number(), SizeOf(*proof), absl::Now() - begin);
+  events_.VerifyProof((*view)->block(), *proof);
   FillProof(*std::move(proof), exists, &response);
-  events_.ProofGenerated(response.block().number(), size, absl::Now() - begin);
   return absl::OkStatus();
 }
 

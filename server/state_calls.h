@@ -24,6 +24,7 @@ struct CallBounds {
 
 // Where the time of a block went.
 struct BlockTimes {
+  uint64_t block = 0;       // its number
   absl::Duration validate;  // reading the request into the engine's types
   ApplyTimes engine;
 };

@@ -6,12 +6,13 @@
 #include <string>
 #include <utility>
 
+#include "core/decimal.h"
 #include "core/hex.h"
 
 namespace mptd {
 namespace {
 
-constexpr absl::Duration kCacheInterval = absl::Seconds(10);
+constexpr absl::Duration kInterval = absl::Seconds(10);
 // The lines of a larger block would push all others out of the log's queue.
 constexpr size_t kMostAccounts = 1000;
 
@@ -34,9 +35,14 @@ U256 Minus(const U256& a, const U256& b) {
   return out;
 }
 
+std::string Wei(const U256& value) { return ToDecimal(value.minimal()); }
+
 std::string Delta(const U256& before, const U256& after) {
-  return Less(after, before) ? "-" + ToHexQuantity(Minus(before, after)) : ToHexQuantity(Minus(after, before));
+  return Less(after, before) ? "-" + Wei(Minus(before, after)) : Wei(Minus(after, before));
 }
+
+constexpr std::string_view kCaches[] = {"accounts", "slots", "nodes"};
+static_assert(std::size(kCaches) == kCacheKinds);
 
 }  // namespace
 
@@ -61,15 +67,18 @@ void StateEvents::Transition::LogAccounts() const {
     events_.log_.Debug(LogModule::kEngine, "account_updated",
                        {{"block", number_},
                         {"address", ToHex(address)},
-                        {"old_balance", ToHexQuantity(before)},
-                        {"new_balance", ToHexQuantity(after)},
+                        {"old_balance", Wei(before)},
+                        {"new_balance", Wei(after)},
                         {"delta", Delta(before, after)}});
   }
 }
 
 void StateEvents::Transition::Applied(const ApplyResult& result) const {
   if (!enabled_) return;
-  if (!result.already_applied) LogAccounts();
+  if (!result.already_applied) {
+    LogAccounts();
+    events_.log_.Debug(LogModule::kEngine, "trie_node_updated", {{"block", number_}, {"nodes", result.nodes_hashed}});
+  }
   const EngineStatus status = events_.engine_.Status();
   events_.log_.Debug(LogModule::kEngine, "persistence_queued",
                      {{"block", number_}, {"queue_blocks", status.queue_blocks}, {"queue_bytes", status.queue_bytes}});
@@ -100,25 +109,44 @@ void StateEvents::ProofGenerated(uint64_t block, const ProofSize& size, absl::Du
               {"duration_ms", duration}});
 }
 
-void StateEvents::CachePerformance() {
+void StateEvents::VerifyProof(const BlockInfo& block, const AccountProof& proof) const {
+  if (!enabled()) return;
+  const absl::Time begin = absl::Now();
+  const absl::Status verified = VerifyAccountProof(block.state_root, proof);
+  log_.Log(verified.ok() ? LogLevel::kDebug : LogLevel::kError, LogModule::kEngine, "proof_verified",
+           {{"block", block.number},
+            {"valid", verified.ok()},
+            {"reason", verified.message()},
+            {"duration_ms", absl::Now() - begin}});
+}
+
+void StateEvents::Regularly(absl::Time now) {
   if (!enabled()) return;
   const std::lock_guard lock(mutex_);
-  const absl::Time now = absl::Now();
-  if (now < next_cache_line_) return;
-  next_cache_line_ = now + kCacheInterval;
-  CacheLookups all;
-  for (const CacheLookups& lookups : engine_.Statistics().lookups) {
-    all.hits += lookups.hits;
-    all.misses += lookups.misses;
+  if (now < next_lines_) return;
+  next_lines_ = now + kInterval;
+  const EngineStatistics statistics = engine_.Statistics();
+  const uint64_t nodes = statistics.counts.nodes();
+  const uint64_t nodes_before = std::exchange(last_nodes_, nodes).value_or(nodes);
+  if (nodes > nodes_before) {
+    log_.Debug(LogModule::kEngine, "trie_node_created", {{"nodes", nodes - nodes_before}, {"total_nodes", nodes}});
   }
-  const CacheLookups before = std::exchange(last_lookups_, all);
-  const uint64_t hits = all.hits - before.hits;
-  const uint64_t misses = all.misses - before.misses;
-  const uint64_t sum = hits + misses;
+  const auto& lookups = statistics.lookups;
+  const auto before = std::exchange(last_lookups_, lookups);
+  CacheLookups all;
+  for (size_t i = 0; i < kCacheKinds; ++i) {
+    const uint64_t hits = lookups[i].hits - before[i].hits;
+    const uint64_t misses = lookups[i].misses - before[i].misses;
+    all.hits += hits;
+    all.misses += misses;
+    if (hits != 0) log_.Debug(LogModule::kEngine, "cache_hit", {{"cache", kCaches[i]}, {"lookups", hits}});
+    if (misses != 0) log_.Debug(LogModule::kEngine, "cache_miss", {{"cache", kCaches[i]}, {"lookups", misses}});
+  }
+  const uint64_t sum = all.hits + all.misses;
   log_.Debug(LogModule::kEngine, "cache_performance",
-             {{"cache_hits", hits},
-              {"cache_misses", misses},
-              {"hit_rate", sum == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(sum)}});
+             {{"cache_hits", all.hits},
+              {"cache_misses", all.misses},
+              {"hit_rate", sum == 0 ? 0.0 : static_cast<double>(all.hits) / static_cast<double>(sum)}});
 }
 
 }  // namespace mptd

@@ -1,16 +1,18 @@
 // What happens to the state, as log lines of level debug: blocks with the accounts that they change, proofs, caches.
-// Where the level is not enabled an event costs a comparison. Quantities are in hexadecimal, as in Ethereum's JSON-RPC.
-// Safe from any thread.
+// Where the level is not enabled an event costs a comparison. Balances are in wei, decimal. Safe from any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
+#include "core/proof_verifier.h"
 #include "metrics/log.h"
 
 namespace mptd {
@@ -52,8 +54,12 @@ class StateEvents {
   };
   void ProofGenerated(uint64_t block, const ProofSize& size, absl::Duration duration) const;
 
-  // What the caches answered since the last line of this kind; at most one every ten seconds.
-  void CachePerformance();
+  // Where proofs are logged, each is also checked before it leaves, and an error is logged when it does not hold.
+  void VerifyProof(const BlockInfo& block, const AccountProof& proof) const;
+
+  // What the caches answered, and by how much the tries grew, since the last lines of this kind; at most once every ten
+  // seconds.
+  void Regularly(absl::Time now);
 
  private:
   bool enabled() const { return log_.Enabled(LogLevel::kDebug, LogModule::kEngine); }
@@ -63,8 +69,9 @@ class StateEvents {
 
   std::mutex mutex_;
   // Guarded by mutex_.
-  absl::Time next_cache_line_ = absl::InfinitePast();
-  CacheLookups last_lookups_;
+  absl::Time next_lines_ = absl::InfinitePast();
+  std::array<CacheLookups, kCacheKinds> last_lookups_{};
+  std::optional<uint64_t> last_nodes_;
 };
 
 }  // namespace mptd

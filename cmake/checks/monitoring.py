@@ -13,6 +13,7 @@ import yaml
 
 SEVERITIES = {'critical', 'high', 'warning'}
 MIN_ALERTS = 15
+RUNBOOKS = '{{ or $externalLabels.runbooks `file:///usr/share/doc/mptd/docs/runbooks` }}'
 
 
 def read(*path):
@@ -43,7 +44,7 @@ def rule_problems(rule):
         yield f'{name}: no summary'
     if '$value' not in notes.get('description', ''):
         yield f'{name}: the description does not say the value'
-    if notes.get('runbook_url') != f'{{{{ $externalLabels.runbooks }}}}/{name}.md':
+    if notes.get('runbook_url') != f'{RUNBOOKS}/{name}.md':
         yield f'{name}: runbook_url does not lead to {name}.md'
 
 

@@ -118,7 +118,8 @@ class EngineImpl final : public StateEngine {
   void TrimHistory();
   void Housekeeping();
   void DropUnused(const EngineLimits& limits, const TrieRoot& newest, uint64_t flushed);
-  ApplyResult ResultOf(const BlockInfo& block) const;
+  // With the counts and times of `result`.
+  ApplyResult ResultOf(const BlockInfo& block, ApplyResult result = {}) const;
   TransitionRules RulesOf(const BlockChanges& block) const;
   uint64_t NextLsn() const { return replaying_ ? replaying_lsn_ : log_->last_lsn() + 1; }
 

@@ -205,8 +205,7 @@ uint64_t EngineImpl::DurableNumber() const {
 
 bool EngineImpl::IsDurable(uint64_t number) const { return number <= DurableNumber(); }
 
-ApplyResult EngineImpl::ResultOf(const BlockInfo& block) const {
-  ApplyResult result;
+ApplyResult EngineImpl::ResultOf(const BlockInfo& block, ApplyResult result) const {
   result.block = block;
   result.durable_number = DurableNumber();
   result.durable = block.number <= result.durable_number;

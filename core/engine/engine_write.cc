@@ -131,7 +131,7 @@ absl::StatusOr<ApplyResult> EngineImpl::Apply(BlockChanges block, absl::Time dea
         if (cancelled && cancelled()) return absl::CancelledError("the caller has gone away");
         const absl::Duration queue = lap.Take();
         result = ApplyNow(block, digest, encoded, deadline);
-        if (result.ok()) result->times.queue = queue;
+        if (result.ok()) result->times.queue += queue;
         return absl::OkStatus();
       },
       deadline);
@@ -237,6 +237,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
   if (applied->has_value()) return **applied;
   absl::StatusOr<std::optional<BlockInfo>> parent = FindParent(block);
   if (!parent.ok()) return DamageFound(parent.status());
+  Lap lap;
   if (flusher_->queued_bytes() > limits().queue_bytes) {
     Emit({EngineEvent::Kind::kBackPressure, flusher_->queued_bytes(), 0, {}, {}});
     // Trimming and freeing go on meanwhile on other threads; only room is waited for.
@@ -248,8 +249,12 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyNow(const BlockChanges& block, cons
     }
     if (absl::Status s = ReadOnlyError(); !s.ok()) return s;
   }
+  const absl::Duration waited = lap.Take();
   const bool on_head = !parent->has_value() || (*parent)->number == Head()->block().number;
-  return on_head ? ApplyOnHead(block, digest, encoded) : ApplyReorganized(block, digest, encoded, **parent);
+  absl::StatusOr<ApplyResult> result =
+      on_head ? ApplyOnHead(block, digest, encoded) : ApplyReorganized(block, digest, encoded, **parent);
+  if (result.ok()) result->times.queue += waited;
+  return result;
 }
 
 absl::Status EngineImpl::MakeBlock(const ViewImpl& parent, const BlockChanges& block, const ChangeDigest& digest,
@@ -302,6 +307,19 @@ absl::Status EngineImpl::SyncLog() {
   return ReadOnlyError();
 }
 
+namespace {
+
+// What a step does, for the reply; the rest of which is known when the block is published.
+ApplyResult CountsOf(const Transition& transition) {
+  ApplyResult counts;
+  counts.accounts_changed = transition.accounts.size();
+  counts.slots_changed = transition.slots_changed;
+  counts.nodes_hashed = transition.trie.nodes_hashed;
+  return counts;
+}
+
+}  // namespace
+
 absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, const ChangeDigest& digest,
                                                     BytesView encoded) {
   Step step;
@@ -311,11 +329,8 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   step.change_row = EncodeLogBlock(block, step.transition->state_root, encoded);
   absl::StatusOr<uint64_t> lsn = AppendToLog(step.change_row);
   if (!lsn.ok()) return lsn.status();
-  ApplyResult counts;
-  counts.times = step.times;
-  counts.accounts_changed = step.transition->accounts.size();
-  counts.slots_changed = step.transition->slots_changed;
-  counts.nodes_hashed = step.transition->trie.nodes_hashed;
+  ApplyResult result = CountsOf(*step.transition);
+  result.times = step.times;
   const BlockInfo applied = step.record->block;
   std::vector<PublishedTransition> committed;
   if (options_.durability == Durability::kSync) {
@@ -335,13 +350,9 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyOnHead(const BlockChanges& block, c
   } else {
     committed.push_back(Commit(std::move(step)));
   }
-  counts.times.log = lap.Take();
+  result.times.log = lap.Take();
   Publish(std::move(committed));
-  ApplyResult result = ResultOf(applied);
-  result.accounts_changed = counts.accounts_changed;
-  result.slots_changed = counts.slots_changed;
-  result.nodes_hashed = counts.nodes_hashed;
-  result.times = counts.times;
+  result = ResultOf(applied, std::move(result));
   result.times.publish = lap.Take();
   return result;
 }
@@ -355,12 +366,15 @@ void EngineImpl::Strand(const PublishedTransition& committed) {
 // Rolls back to `parent` and applies, as one record of the log and one publication.
 absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& block, const ChangeDigest& digest,
                                                          BytesView encoded, const BlockInfo& parent) {
+  ApplyTimes times;
+  Lap lap;
   // First worked out beside the chain, so that a block that is refused has changed nothing.
   absl::StatusOr<ViewPtr> view = FindView(parent.number);
   if (!view.ok()) return view.status();
   absl::StatusOr<std::unique_ptr<Transition>> trial =
       FlattenChanges(**view, block.changes, RulesOf(block), TrieUpdate::Purpose::kTry, nullptr);
   if (!trial.ok()) return DamageFound(trial.status());
+  times.read = lap.Take();
   if (absl::Status s = UpdateTries(**view, **trial, UINT64_MAX, nullptr, TrieUpdate::Purpose::kTry); !s.ok())
     return DamageFound(s);
   const Hash root = (*trial)->state_root;
@@ -371,9 +385,11 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   }
   trial->reset();
   view->reset();
+  times.tries = lap.Take();
   const uint64_t next = NextLsn();
   Step back;
   if (absl::Status s = MakeRollback(parent.number, 2 * next, back); !s.ok()) return DamageFound(s);
+  times.read += lap.Take();
   Bytes change_row = EncodeLogBlock(block, root, encoded);
   absl::StatusOr<uint64_t> lsn = AppendToLog(change_row);
   if (!lsn.ok()) return lsn.status();
@@ -391,6 +407,7 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
     between = std::make_shared<ViewImpl>(
         store_, ViewImpl::Parts{back_record->sequence, back_record->block, committed.back().trie, nullptr, nullptr});
   }
+  times.log = lap.Take();
   Step forward;
   absl::Status status = MakeBlock(*between, block, digest, 2 * next + 1, forward);
   between.reset();
@@ -404,16 +421,16 @@ absl::StatusOr<ApplyResult> EngineImpl::ApplyReorganized(const BlockChanges& blo
   }
   forward.change_row = std::move(change_row);
   const BlockInfo applied = forward.record->block;
-  ApplyResult counts;
-  counts.accounts_changed = forward.transition->accounts.size();
-  counts.slots_changed = forward.transition->slots_changed;
-  counts.nodes_hashed = forward.transition->trie.nodes_hashed;
+  ApplyResult result = CountsOf(*forward.transition);
+  times.read += forward.times.read;
+  times.tries += forward.times.tries;
+  (void)lap.Take();
   committed.push_back(Commit(std::move(forward)));
+  times.log += lap.Take();
   Publish(std::move(committed));
-  ApplyResult result = ResultOf(applied);
-  result.accounts_changed = counts.accounts_changed;
-  result.slots_changed = counts.slots_changed;
-  result.nodes_hashed = counts.nodes_hashed;
+  result = ResultOf(applied, std::move(result));
+  times.publish = lap.Take();
+  result.times = times;
   return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -72,8 +73,17 @@ TEST(LogFormatTest, EveryTypeOfValue) {
 
 TEST(LogFormatTest, JsonIsOneObjectALine) {
   EXPECT_EQ(Json({{"method", "GetProof"}, {"duration_ms", absl::Milliseconds(1500)}, {"ok", true}, {"size", 3}}),
-            R"({"ts":"2026-01-02T03:04:05.678Z","level":"warn","module":"rpc","event":"slow_call",)"
-            R"("method":"GetProof","duration_ms":1500,"ok":true,"size":3})");
+            R"({"timestamp":"2026-01-02T03:04:05.678Z","level":"warn","module":"rpc","event_type":"slow_call",)"
+            R"("message":"slow call","context":{"method":"GetProof","duration_ms":1500,"ok":true,"size":3}})");
+  EXPECT_TRUE(Json({}).ends_with(R"("context":{}})"));
+}
+
+TEST(LogFormatTest, TheMessageSaysWhy) {
+  const auto message = [](LogFields fields) { return nlohmann::json::parse(Json(fields))["message"]; };
+  EXPECT_EQ(message({{"block", 3}, {"reason", "no \"room\"\n"}}), "slow call: no \"room\"\n");
+  EXPECT_EQ(message({{"message", ""}, {"details", "a bit"}}), "slow call: a bit");
+  EXPECT_EQ(message({{"reason", 5}}), "slow call");
+  EXPECT_EQ(message({{"reason", "\xff"}}), "slow call: \xef\xbf\xbd");
 }
 
 TEST(LogFormatTest, JsonStaysJsonWhateverTheValue) {
@@ -83,7 +93,7 @@ TEST(LogFormatTest, JsonStaysJsonWhateverTheValue) {
                                  {"d", absl::InfiniteDuration()},
                                  {"e", std::numeric_limits<uint64_t>::max()}});
   EXPECT_EQ(line.find('\n'), std::string::npos);
-  const auto json = nlohmann::json::parse(line);
+  const auto json = nlohmann::json::parse(line)["context"];
   EXPECT_EQ(json["a"], "one\ntwo \"three\" \\ \x01");
   EXPECT_EQ(json["b"], "\xef\xbf\xbd\xef\xbf\xbd");
   EXPECT_TRUE(json["c"].is_null());
@@ -162,8 +172,8 @@ TEST(LoggerTest, WritesJson) {
   const auto json = nlohmann::json::parse(captured.Lines().front());
   EXPECT_EQ(json["level"], "warn");
   EXPECT_EQ(json["module"], "rpc");
-  EXPECT_EQ(json["event"], "slow_call");
-  EXPECT_EQ(json["method"], "Get");
+  EXPECT_EQ(json["event_type"], "slow_call");
+  EXPECT_EQ(json["context"]["method"], "Get");
 }
 
 TEST(LoggerTest, LevelsDecide) {
@@ -261,6 +271,43 @@ TEST(LoggerTest, AFileMayBeTruncatedByOthers) {
   (*log)->Flush();
   EXPECT_FALSE(std::filesystem::exists(options.file + ".1"));
   EXPECT_LT(std::filesystem::file_size(options.file), 60u);
+  std::filesystem::remove_all(dir);
+}
+
+// As a disk that is full has it: a line is written in part, and the next ones not at all.
+TEST(LoggerTest, HalfALineDoesNotStay) {
+  std::string dir = testing::TempDir() + "mptd-XXXXXX";
+  ASSERT_NE(mkdtemp(dir.data()), nullptr);
+  LogOptions options;
+  options.file = dir + "/log";
+  options.format = "json";
+  const auto log = Logger::Open(options);
+  ASSERT_TRUE(log.ok()) << log.status();
+  (*log)->Info(LogModule::kRpc, "before");
+  (*log)->Flush();
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &usual), 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit full = usual;
+  full.rlim_cur = std::filesystem::file_size(options.file) + 20;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  (*log)->Info(LogModule::kRpc, "lost");
+  (*log)->Info(LogModule::kRpc, "lost_as_well");
+  (*log)->Flush();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &usual), 0);
+  signal(SIGXFSZ, handler);
+  EXPECT_GE((*log)->lost(), 2u);
+  (*log)->Info(LogModule::kRpc, "after");
+  (*log)->Flush();
+
+  std::ifstream in(options.file);
+  std::vector<std::string> events;
+  for (std::string line; std::getline(in, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    ASSERT_TRUE(json.is_object()) << line;
+    if (json["event_type"] != "log_lines_lost") events.push_back(json["event_type"]);
+  }
+  EXPECT_THAT(events, ElementsAre("before", "after"));
   std::filesystem::remove_all(dir);
 }
 

@@ -73,6 +73,21 @@ TEST(EngineEdges, ABlockSaysWhereItsTimeWent) {
   EXPECT_GT(result->nodes_hashed, 500u);
 }
 
+TEST(EngineEdges, AReorganisationSaysSoToo) {
+  TempDir dir;
+  TwinChain chain(OptionsIn(dir));
+  chain.Apply(Accounts(500, 1));
+  chain.Apply(Accounts(500, 2));
+  const BlockChanges block = chain.Replacing(chain.head().info.number, {SetBalance(1000, 3)});
+  const absl::StatusOr<ApplyResult> result = chain.engine().Apply(block);
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (const absl::Duration part :
+       {result->times.queue, result->times.read, result->times.tries, result->times.log, result->times.publish}) {
+    EXPECT_GT(part, absl::ZeroDuration());
+  }
+  EXPECT_EQ(result->accounts_changed, 1u);
+}
+
 // The change log stops before the disk is full; what is refused then succeeds when there is room.
 TEST(EngineEdges, ALogThatFindsNoRoom) {
   storage::FakeFiles disk(1);

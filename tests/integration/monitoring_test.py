@@ -19,7 +19,7 @@ import urllib.request
 import grpc
 import yaml
 
-from client import PATIENCE, SOURCE, admin_pb, block_request, free_port, pb, word
+from client import PATIENCE, SOURCE, admin_pb, block_request, eventually, free_port, pb, word
 from pki import Authority, TlsDaemon
 
 MONITORING = os.path.join(SOURCE, 'deploy/monitoring')
@@ -205,11 +205,17 @@ class MonitoringTest(unittest.TestCase):
             cls.prometheus.wait(f'{SCRAPES} scrapes', lambda: cls.prometheus.values('count_over_time(up[10m])') >= [SCRAPES])
             cls.rules = cls.prometheus.rules()
             cls.names = set(cls.prometheus.get('label/__name__/values'))
-            cls.panels = [(title, query, cls.prometheus.values(query)) for title, query in panels()]
+            # On a busy machine no block may have come within the window just now.
+            eventually(cls.look_at_panels)
             for _, query in runbook_queries():
                 cls.prometheus.values(query)
         finally:
             cls.load.stop()
+
+    @classmethod
+    def look_at_panels(cls):
+        cls.panels = [(title, query, cls.prometheus.values(query)) for title, query in panels()]
+        return all(values for _, _, values in cls.panels)
 
     def test_every_metric_that_is_named_exists(self):
         sources = [(f'alert {rule["name"]}', rule['query']) for rule in self.rules]

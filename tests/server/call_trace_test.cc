@@ -2,6 +2,8 @@
 #include <mutex>
 #include <set>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "server/call_trace.h"
 #include "tests/server/test_daemon.h"
 
@@ -139,7 +141,47 @@ TEST_F(TracedCallTest, TimesAreAnsweredOnRequest) {
   ASSERT_TRUE(state_->ApplyStateChanges(&context, BlockRequest(1), &response).ok());
   EXPECT_THAT(Sent(context.GetServerTrailingMetadata(), "server-timing"),
               ::testing::MatchesRegex("validate;dur=[0-9.]+, queue;dur=.*, read;dur=.*, hash;dur=.*, log;dur=.*, "
-                                      "publish;dur=.*, total;dur=[0-9.]+"));
+                                      "publish;dur=.*, other;dur=.*, total;dur=[0-9.]+"));
+}
+
+TEST_F(TracedCallTest, TheTimesOfABlockAddUp) {
+  Start();
+  grpc::ClientContext context;
+  context.AddMetadata("mptd-timing", "1");
+  pb::ApplyStateChangesResponse response;
+  ASSERT_TRUE(state_->ApplyStateChanges(&context, BlockRequest(1), &response).ok());
+  double sum = 0;
+  double total = 0;
+  const std::vector<std::string> parts =
+      absl::StrSplit(Sent(context.GetServerTrailingMetadata(), "server-timing"), ", ");
+  for (const std::string& part : parts) {
+    const std::vector<std::string> split = absl::StrSplit(part, ";dur=");
+    double milliseconds = -1;
+    ASSERT_TRUE(split.size() == 2 && absl::SimpleAtod(split[1], &milliseconds)) << part;
+    EXPECT_GE(milliseconds, 0) << part;
+    (split[0] == "total" ? total : sum) += milliseconds;
+  }
+  constexpr double kRounding = 7 * 0.001;  // of seven parts, to a microsecond each
+  EXPECT_NEAR(sum, total, kRounding);
+}
+
+// A reader who waits for the next block knows what to ask about.
+TEST_F(TracedCallTest, TheRequestIdOfAStreamComesBeforeItsFirstMessage) {
+  Start();
+  grpc::ClientContext watching;
+  watching.AddMetadata("x-request-id", "watch-1");
+  auto blocks = state_->StreamBlocks(&watching, {});
+  blocks->WaitForInitialMetadata();
+  EXPECT_EQ(Sent(watching.GetServerInitialMetadata(), "x-request-id"), "watch-1");
+  watching.TryCancel();
+  EXPECT_FALSE(blocks->Finish().ok());
+
+  grpc::ClientContext applying;
+  auto acknowledgements = state_->ApplyStateChangesStream(&applying);
+  acknowledgements->WaitForInitialMetadata();
+  EXPECT_THAT(Sent(applying.GetServerInitialMetadata(), "x-request-id"), ::testing::SizeIs(16));
+  acknowledgements->WritesDone();
+  EXPECT_TRUE(acknowledgements->Finish().ok());
 }
 
 TEST_F(TracedCallTest, ABlockIsLoggedWithItsCallAndItsTimesWhenSlow) {
@@ -155,7 +197,20 @@ TEST_F(TracedCallTest, ABlockIsLoggedWithItsCallAndItsTimesWhenSlow) {
   EXPECT_THAT(lines, ::testing::ContainsRegex("state_root_computed .* request_id=block-1"));
   EXPECT_THAT(lines, ::testing::ContainsRegex("slow_call method=ApplyStateChanges .* validate_ms=[^ ]* queue_ms=[^ ]* "
                                               "read_ms=[^ ]* hash_ms=[^ ]* log_ms=[^ ]* publish_ms=[^ ]* "
-                                              "request_id=block-1"));
+                                              "other_ms=[^ ]* request_id=block-1"));
+}
+
+TEST_F(TracedCallTest, WhatIsSlowChangesAtRunTime) {
+  options_.limits.slow_call = absl::ZeroDuration();
+  RuntimeSettings next = options_.runtime;
+  next.slow_call = absl::Nanoseconds(1);
+  options_.load_settings = [&next]() -> absl::StatusOr<RuntimeSettings> { return next; };
+  Start();
+  Root({});
+  ASSERT_TRUE(daemon_->ReloadConfig().ok());
+  EXPECT_THAT(Lines(), Not(HasSubstr("slow_call")));
+  Root({});
+  EXPECT_THAT(Lines(), HasSubstr("warn rpc slow_call method=GetStateRoot"));
 }
 
 TEST_F(TracedCallTest, ARootThatDiffersIsLoggedAndCounted) {
@@ -196,8 +251,9 @@ TEST_F(TracedCallTest, StreamsToo) {
   EXPECT_EQ(Sent(context.GetServerInitialMetadata(), "x-request-id"), "stream-1");
   EXPECT_THAT(Sent(context.GetServerTrailingMetadata(), "server-timing"), HasSubstr("hash;dur="));
   EXPECT_TRUE(Eventually([&] { return Lines().find("stream_ended") != std::string::npos; }));
-  EXPECT_THAT(Lines(), ::testing::ContainsRegex("slow_block method=ApplyStateChangesStream .* request_id=stream-1"));
-  EXPECT_THAT(Lines(), ::testing::ContainsRegex("stream_ended .* request_id=stream-1"));
+  EXPECT_THAT(Lines(),
+              ::testing::ContainsRegex("slow_block method=ApplyStateChangesStream block=1 .* request_id=stream-1"));
+  EXPECT_THAT(Lines(), ::testing::ContainsRegex("stream_ended .* duration_ms=.* request_id=stream-1"));
 
   grpc::ClientContext refused;
   refused.AddMetadata("x-request-id", "stream-2");
