@@ -36,7 +36,7 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, AccessControl& 
       limits_(limits),
       events_(engine, log),
       calls_(engine, blocks_, events_, limits.caller),
-      memory_(engine, log, ResidentMemoryBytes),
+      memory_(engine, log, ResidentMemoryBytes, GiveBackFreeMemory),
       pinned_views_(limits.caller.pinned_views),
       root_calls_(limits.caller.root_calls),
       root_changes_(limits.caller.root_changes),
