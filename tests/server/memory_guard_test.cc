@@ -100,6 +100,7 @@ TEST_F(MemoryGuardTest, FreeMemoryIsGivenBackBeforeCachesShrink) {
   Look(90'000);
   EXPECT_EQ(given_back_, 1);
   ExpectShare(1);
+  Look(60'000, kStep / 20);
   EXPECT_EQ(guard_.Admit(0), absl::OkStatus()) << "what was given back is not in use";
   free_ = 10'000;
   Look(90'000, kStep / 2);
