@@ -28,6 +28,7 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 
 std::string_view Nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
   constexpr size_t kLongestWorthComparing = 100;
+  constexpr size_t kFewestOfPrefix = 4;
   if (word.size() > kLongestWorthComparing) return "";
   std::string_view best;
   // A third of the letters may be wrong; those of a section in front do not buy more.
@@ -39,6 +40,11 @@ std::string_view Nearest(std::string_view word, const std::vector<std::string_vi
       best = candidate;
       best_distance = distance;
     }
+  }
+  // Or a name was cut short: limits.max_memory.
+  for (const std::string_view candidate : candidates) {
+    if (!best.empty() || letters < kFewestOfPrefix) break;
+    if (candidate.starts_with(word)) best = candidate;
   }
   return best;
 }

@@ -739,7 +739,8 @@ constexpr Key kKeys[] = {
      .field = At<&S::health, &S::Health::max_memory_percent>,
      .min = 1,
      .max = 100,
-     .help = "Degraded from this share on of the memory of the machine, or of the control group when that has less."},
+     .help = "Degraded from this share on of what the process may take: limits.max_memory_bytes, or the memory of the "
+             "control group or the machine when that is less."},
     {.name = "health.max_sync_age",
      .kind = Kind::kDuration,
      .field = At<&S::health, &S::Health::max_sync_age>,

@@ -42,8 +42,11 @@ double LatencyHistogram::Snapshot::QuantileSeconds(double q) const {
     const double here = static_cast<double>(counts[i]);
     if (here > 0 && before + here >= rank) {
       const double low = i == 0 ? 0 : UpperBoundSeconds(i - 1);
-      if (i + 1 == kBuckets) return low;
-      return low + (UpperBoundSeconds(i) - low) * std::clamp((rank - before) / here, 0.0, 1.0);
+      // Nothing took longer than the longest of all, wherever the bucket ends; the last one has no other end.
+      double high = UpperBoundSeconds(i);
+      if (max_seconds > low) high = std::min(high, max_seconds);
+      if (std::isinf(high)) return low;
+      return low + (high - low) * std::clamp((rank - before) / here, 0.0, 1.0);
     }
     before += here;
   }

@@ -39,7 +39,7 @@ class LatencyHistogram {
     // What happened since `earlier`, a snapshot of the same histogram; but for the maximum.
     Snapshot Since(const Snapshot& earlier) const;
     void Add(const Snapshot& other);
-    // Interpolated within its bucket; 0 without any counts. `q` is in [0, 1].
+    // Interpolated within its bucket, and no more than max_seconds; 0 without any counts. `q` is in [0, 1].
     double QuantileSeconds(double q) const;
   };
 
@@ -119,8 +119,12 @@ class CallMetrics {
 
 // process_resident_memory_bytes, process_cpu_seconds_total, process_open_fds and their like, from /proc.
 void WriteProcessMetrics(MetricsWriter& writer);
-// Memory that this process may use: the machine's, or its control group's limit when that is smaller. 0 when unknown.
+// Memory that this process may use: the machine's, or the least limit of its control group and those above when that is
+// smaller. 0 when unknown.
 uint64_t MemoryLimitBytes();
+// The part of that which control groups say; 0 for none. `groups` is what /proc/self/cgroup has, `root` the folder of
+// cgroup2.
+uint64_t GroupMemoryLimitBytes(std::string_view groups, const std::string& root);
 uint64_t ResidentMemoryBytes();
 
 }  // namespace mptd

@@ -68,11 +68,31 @@ uint64_t ResidentMemoryBytes() {
   return LeadingNumber(std::string_view(statm).substr(blank + 1)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+uint64_t GroupMemoryLimitBytes(std::string_view groups, const std::string& root) {
+  // The line of cgroup2 is "0::/system.slice/mptd.service"; in a container of its own it is "0::/".
+  constexpr std::string_view kUnified = "0::/";
+  size_t at = groups.starts_with(kUnified) ? 0 : groups.find(std::string("\n").append(kUnified));
+  std::string_view path;
+  if (at != std::string_view::npos) {
+    at += at == 0 ? 0 : 1;
+    path = groups.substr(at + kUnified.size() - 1);
+    path = path.substr(0, path.find('\n'));
+  }
+  uint64_t least = 0;
+  while (true) {
+    while (path.ends_with('/')) path.remove_suffix(1);
+    // "max" reads as 0: no limit.
+    const uint64_t limit = LeadingNumber(ReadFile((root + std::string(path) + "/memory.max").c_str()));
+    if (limit != 0 && (least == 0 || limit < least)) least = limit;
+    if (path.empty()) return least;
+    path = path.substr(0, path.rfind('/'));
+  }
+}
+
 uint64_t MemoryLimitBytes() {
   const uint64_t machine = static_cast<uint64_t>(std::max(0L, sysconf(_SC_PHYS_PAGES))) *
                            static_cast<uint64_t>(std::max(0L, sysconf(_SC_PAGESIZE)));
-  // "max" reads as 0: no limit.
-  const uint64_t group = LeadingNumber(ReadFile("/sys/fs/cgroup/memory.max"));
+  const uint64_t group = GroupMemoryLimitBytes(ReadFile("/proc/self/cgroup"), "/sys/fs/cgroup");
   return group != 0 && (machine == 0 || group < machine) ? group : machine;
 }
 

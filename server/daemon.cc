@@ -14,6 +14,7 @@ namespace mptd {
 namespace {
 
 constexpr char kPrometheusText[] = "text/plain; version=0.0.4; charset=utf-8";
+constexpr int kScrapesAtOnce = 4;
 
 }  // namespace
 
@@ -70,13 +71,15 @@ Daemon::Daemon(DaemonOptions options, std::unique_ptr<StateEngine> engine, Engin
       engine_(std::move(engine)),
       calls_(MakeCallMetrics()) {
   health_.emplace(log_);
-  AddHealthChecks(options_.health, *engine_, watch_, log_, *health_);
+  HealthOptions health = options_.health;
+  health.memory_limit = [this] { return rpc_->memory().Limit(); };
+  AddHealthChecks(health, *engine_, watch_, log_, *health_);
   if (tls_ != nullptr) AddTlsCheck(options_.health, *tls_, *health_);
   rpc_.emplace(*engine_, log_, calls_, *access_, options_.limits);
   rpc_->memory().Configure(options_.runtime.engine, options_.runtime.max_memory_bytes);
   checkpoints_.emplace(*engine_, options_.version, log_);
   if (!options_.backup.dir.empty()) backups_.emplace(options_.backup, *engine_, *checkpoints_, log_);
-  state_metrics_.emplace(*engine_, watch_, *health_, calls_, rpc_->blocks(), options_.data_dir);
+  state_metrics_.emplace(*engine_, watch_, *health_, calls_, rpc_->blocks(), rpc_->memory(), options_.data_dir);
   AdminOptions admin{
       .version = options_.version,
       .persistence_mode = options_.persistence_mode,
@@ -153,9 +156,9 @@ void Daemon::AddMetrics() {
 
 std::map<std::string, HttpServer::Handler> Daemon::HttpHandlers() {
   std::map<std::string, HttpServer::Handler> handlers;
-  handlers["/metrics"] = [this](const std::string&) {
+  handlers["/metrics"] = AtMost(kScrapesAtOnce, [this](const std::string&) {
     return HttpResponse{.status = 200, .content_type = kPrometheusText, .body = RenderMetrics()};
-  };
+  });
   handlers["/livez"] = LivePage;
   handlers["/readyz"] = [this](const std::string& query) { return ReadyPage(query, health_->Read(), stopping_); };
   for (const HealthReport& report : health_->Read()) {

@@ -36,7 +36,7 @@ void EngineWatch::OnEvent(const EngineEvent& event) {
       back_pressure_.fetch_add(1, kRelaxed);
       break;
     case EngineEvent::Kind::kPruned:
-      prunes_.fetch_add(1, kRelaxed);
+      prune_latency_.Record(event.duration);
       pruned_blocks_.fetch_add(event.b, kRelaxed);
       break;
     case EngineEvent::Kind::kLogSynced:
@@ -59,7 +59,8 @@ void EngineWatch::LogEvent(const EngineEvent& event) {
       return log_.Debug(kStorage, "persistence_completed",
                         {{"block", event.a}, {"rows", event.b}, {"duration_ms", event.duration}});
     case EngineEvent::Kind::kPruned:
-      return log_.Debug(kStorage, "trie_node_pruned", {{"oldest_served", event.a}, {"blocks", event.b}});
+      return log_.Debug(kStorage, "trie_node_pruned",
+                        {{"oldest_served", event.a}, {"blocks", event.b}, {"duration_ms", event.duration}});
     case EngineEvent::Kind::kLogSynced:
       return log_.Log(LogLevel::kTrace, kStorage, "log_synced", {{"duration_ms", event.duration}});
     case EngineEvent::Kind::kRolledBack:
@@ -135,7 +136,9 @@ void EngineWatch::WriteCounters(MetricsWriter& writer) const {
   writer.Counter("state_persistence_failures_total", "Times that writing to the tables failed.",
                  Number(flush_failures_.load(kRelaxed)));
   writer.Histogram("state_log_sync_seconds", "Time to make the change log durable.", sync_latency_.Read());
-  writer.Counter("state_prunes_total", "Times that history was dropped.", Number(prunes_.load(kRelaxed)));
+  const LatencyHistogram::Snapshot prunes = prune_latency_.Read();
+  writer.Histogram("state_prune_seconds", "Time of flushes that dropped history.", prunes);
+  writer.Counter("state_prunes_total", "Times that history was dropped.", Number(prunes.total()));
   writer.Counter("state_pruned_blocks_total", "Blocks whose history was dropped.",
                  Number(pruned_blocks_.load(kRelaxed)));
   writer.Counter("state_rollbacks_total", "Times that the head went back, by rollback or reorganisation.",

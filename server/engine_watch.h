@@ -45,7 +45,7 @@ class EngineWatch {
   LatencyHistogram sync_latency_;
   std::atomic<uint64_t> flushed_rows_{0};
   std::atomic<uint64_t> flush_failures_{0};
-  std::atomic<uint64_t> prunes_{0};
+  LatencyHistogram prune_latency_;
   std::atomic<uint64_t> pruned_blocks_{0};
   std::atomic<uint64_t> rollbacks_{0};
   std::atomic<uint64_t> back_pressure_{0};

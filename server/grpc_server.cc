@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
-#include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
@@ -103,7 +102,7 @@ void SendFailedHandshakesTo(TlsWatch* watch) {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const GrpcServerOptions& options, const std::vector<std::pair<std::string, grpc::Service*>>& services) {
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetOptions(options, builder);
@@ -126,6 +125,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     names.push_back(name);
     builder.RegisterService(service);
   }
+  auto health = std::make_unique<HealthService>(names);
+  builder.RegisterService(health.get());
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   std::vector<std::string> addresses;
   for (size_t i = 0; i < options.listen.size(); ++i) {
@@ -139,8 +140,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     }
     addresses.push_back(IsUnix(address) ? address : WithPort(address, ports[i]));
   }
-  std::unique_ptr<GrpcServer> out(new GrpcServer(std::move(server), std::move(names), std::move(addresses)));
-  for (const std::string& name : out->names_) out->SetServing(name, true);
+  std::unique_ptr<GrpcServer> out(
+      new GrpcServer(std::move(health), std::move(server), std::move(names), std::move(addresses)));
   for (const std::string& address : out->addresses_) {
     if (!own_sockets || !IsUnix(address)) continue;
     if (absl::Status status = out->AcceptAt(UnixPath(address), *options.access); !status.ok()) return status;
@@ -162,7 +163,7 @@ absl::Status GrpcServer::AcceptAt(const std::string& path, AccessControl& access
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
 
 void GrpcServer::SetServing(const std::string& service, bool serving) {
-  if (!stopped_serving_) server_->GetHealthCheckService()->SetServingStatus(service, serving);
+  if (!stopped_serving_) health_->Set(service, serving);
 }
 
 void GrpcServer::StopServing() {
@@ -175,6 +176,7 @@ void GrpcServer::StopServing() {
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   acceptors_.clear();  // they hand connections to the server
+  health_->EndWatches();
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_.reset();
 }

@@ -14,6 +14,7 @@
 #include "grpcpp/server.h"
 #include "metrics/log.h"
 #include "server/access.h"
+#include "server/health_service.h"
 #include "server/tls_watch.h"
 #include "server/unix_acceptor.h"
 
@@ -50,17 +51,23 @@ class GrpcServer {
   // Not serving, for good, every name but "livez".
   void StopServing();
 
-  // Takes no more calls, waits `grace` for those that run, cancels the rest and returns when all are over.
+  // Takes no more calls, ends watches of health, waits `grace` for other calls that run, cancels the rest and returns
+  // when all are over.
   void Shutdown(absl::Duration grace);
 
   // Where it listens, with the ports that were chosen.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> names, std::vector<std::string> addresses)
-      : server_(std::move(server)), names_(std::move(names)), addresses_(std::move(addresses)) {}
+  GrpcServer(std::unique_ptr<HealthService> health, std::unique_ptr<grpc::Server> server,
+             std::vector<std::string> names, std::vector<std::string> addresses)
+      : health_(std::move(health)),
+        server_(std::move(server)),
+        names_(std::move(names)),
+        addresses_(std::move(addresses)) {}
   absl::Status AcceptAt(const std::string& path, AccessControl& access);
 
+  const std::unique_ptr<HealthService> health_;  // outlives the server, whose calls it has
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<UnixAcceptor>> acceptors_;  // of unix sockets that gRPC does not listen on itself
   const std::vector<std::string> names_;

@@ -13,7 +13,6 @@
 
 #include "absl/strings/str_format.h"
 #include "core/keccak.h"
-#include "metrics/metrics.h"
 
 namespace mptd {
 namespace {
@@ -79,18 +78,19 @@ HealthMonitor::Probe EngineProbe(const HealthOptions& options, const StateEngine
 }
 
 HealthMonitor::Probe ProcessProbe(const HealthOptions& options, const Logger& log) {
-  return {.checks = {{"memory", kHealthDegraded}, {"hashing", kHealthFailed}, {"log", kHealthDegraded}},
-          .interval = options.interval,
-          .timeout = options.timeout,
-          .run = [&log, percent = options.max_memory_percent, told = uint64_t{0}]() mutable {
-            const uint64_t lost = log.lost();
-            const uint64_t news = lost - std::exchange(told, lost);
-            return std::vector<HealthFinding>{
-                CheckMemory(ResidentMemoryBytes(), MemoryLimitBytes(), percent),
-                CheckHashing(),
-                news == 0 ? Healthy() : Degraded(absl::StrFormat("%d lines were lost since the check before", news)),
-            };
-          }};
+  return {
+      .checks = {{"memory", kHealthDegraded}, {"hashing", kHealthFailed}, {"log", kHealthDegraded}},
+      .interval = options.interval,
+      .timeout = options.timeout,
+      .run = [&log, percent = options.max_memory_percent, limit = options.memory_limit, told = uint64_t{0}]() mutable {
+        const uint64_t lost = log.lost();
+        const uint64_t news = lost - std::exchange(told, lost);
+        return std::vector<HealthFinding>{
+            CheckMemory(ResidentMemoryBytes(), limit(), percent),
+            CheckHashing(),
+            news == 0 ? Healthy() : Degraded(absl::StrFormat("%d lines were lost since the check before", news)),
+        };
+      }};
 }
 
 HealthMonitor::Probe DiskProbe(const HealthOptions& options) {

@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
 #include "metrics/log.h"
+#include "metrics/metrics.h"
 #include "server/engine_watch.h"
 #include "server/health_monitor.h"
 #include "server/server_tls.h"
@@ -28,6 +30,7 @@ struct HealthOptions {
   absl::Duration timeout = absl::Seconds(5);
   uint64_t min_free_disk_bytes = uint64_t{512} << 20;
   uint64_t max_memory_percent = 85;
+  std::function<uint64_t()> memory_limit = MemoryLimitBytes;  // what the process may take; 0: not known
   absl::Duration max_sync_age = absl::Seconds(30);
 };
 

@@ -16,6 +16,10 @@
 namespace mptd {
 namespace {
 
+// More than what is bounded by AtMost takes, so that clients who send slowly leave some, too. They cost little but the
+// address space of their stacks.
+constexpr char kThreads[] = "16";
+
 // civetweb's threads have stacks of 100 KiB, which is little for what metrics do: they read and sort. So a request is
 // answered on a thread of its own, with a stack of the usual size.
 HttpResponse RunApart(const HttpServer::Handler& handler, const char* query) {
@@ -30,6 +34,16 @@ HttpResponse RunApart(const HttpServer::Handler& handler, const char* query) {
 
 }  // namespace
 
+HttpServer::Handler AtMost(int count, HttpServer::Handler handler) {
+  return [count, handler = std::move(handler),
+          running = std::make_shared<std::atomic<int>>(0)](const std::string& query) {
+    HttpResponse response = {.status = 503, .body = "as many of these are being answered as may; try again later\n"};
+    if (running->fetch_add(1) < count) response = handler(query);
+    running->fetch_sub(1);
+    return response;
+  };
+}
+
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address,
                                                               std::map<std::string, Handler> handlers) {
   const absl::StatusOr<std::vector<std::string>> resolved = ResolveListenAddress(address);
@@ -41,7 +55,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(handlers)));
   const std::string ports = absl::StrJoin(listen, ",");
   const std::array<const char*, 9> options = {
-      "listening_ports", ports.c_str(),       "num_threads", "3",    "request_timeout_ms",
+      "listening_ports", ports.c_str(),       "num_threads", kThreads, "request_timeout_ms",
       "10000",           "enable_keep_alive", "no",          nullptr};
   mg_callbacks callbacks{};
   callbacks.begin_request = &HttpServer::OnRequest;

@@ -50,4 +50,8 @@ class HttpServer {
   mg_context* context_ = nullptr;
 };
 
+// The handler with at most `count` of its answers being made at a time; more requests get 503 at once. For what may
+// hang, as metrics do with a disk that hangs: it must not take the threads that say that the process is alive.
+HttpServer::Handler AtMost(int count, HttpServer::Handler handler);
+
 }  // namespace mptd

@@ -5,6 +5,11 @@
 
 #include "absl/strings/str_format.h"
 #include "core/errors.h"
+#include "metrics/metrics.h"
+
+// Of jemalloc, which only the programs are linked with, and no build with a sanitizer.
+extern "C" __attribute__((weak)) int mallctl(const char* name, void* old, size_t* old_length, void* value,
+                                             size_t length);
 
 namespace mptd {
 namespace {
@@ -21,10 +26,20 @@ constexpr unsigned kMostShift = 4;
 // A request is there as bytes, as a message and as the engine's changes.
 constexpr uint64_t kCopies = 3;
 
+// Of all arenas: MALLCTL_ARENAS_ALL.
+constexpr char kPurge[] = "arena.4096.purge";
+
 }  // namespace
 
-MemoryGuard::MemoryGuard(StateEngine& engine, Logger& log, std::function<uint64_t()> resident)
-    : engine_(engine), log_(log), resident_(std::move(resident)), thread_([this] { Run(); }) {}
+void GiveBackFreeMemory() {
+  if (&mallctl != nullptr) mallctl(kPurge, nullptr, nullptr, nullptr, 0);
+}
+
+MemoryGuard::MemoryGuard(StateEngine& engine, Logger& log, std::function<uint64_t()> resident,
+                         std::function<void()> give_back)
+    : engine_(engine), log_(log), resident_(std::move(resident)), give_back_(std::move(give_back)), thread_([this] {
+        Run();
+      }) {}
 
 MemoryGuard::~MemoryGuard() {
   {
@@ -40,6 +55,12 @@ void MemoryGuard::Configure(const EngineLimits& limits, uint64_t max_bytes) {
   limits_ = limits;
   max_bytes_.store(max_bytes, std::memory_order_relaxed);
   SetShift(max_bytes == 0 ? 0 : shift_);
+}
+
+uint64_t MemoryGuard::Limit() const {
+  const uint64_t set = max_bytes_.load(std::memory_order_relaxed);
+  const uint64_t given = MemoryLimitBytes();
+  return set != 0 && (given == 0 || set < given) ? set : given;
 }
 
 absl::Status MemoryGuard::Admit(uint64_t bytes) const {
@@ -69,10 +90,16 @@ void MemoryGuard::SetShift(unsigned shift) {
 void MemoryGuard::Check(absl::Time now) {
   const uint64_t limit = max_bytes_.load(std::memory_order_relaxed);
   if (limit == 0) return;
-  const uint64_t used = resident_();
+  uint64_t used = resident_();
   resident_bytes_.store(used, std::memory_order_relaxed);
   const MutexLock lock(mutex_);
   if (now - shifted_at_ < kStep) return;
+  // Free memory that the allocator keeps for ten seconds more must not cost the caches their contents.
+  if (used / kShrinkAbove >= limit / 100 && now - given_back_at_ >= kStep) {
+    given_back_at_ = now;
+    give_back_();
+    used = resident_();
+  }
   const bool shrink = used / kShrinkAbove >= limit / 100 && shift_ < kMostShift;
   const bool grow = used / kGrowBelow < limit / 100 && shift_ > 0;
   if (!shrink && !grow) return;

@@ -37,7 +37,7 @@ Rpc::Rpc(StateEngine& engine, Logger& log, CallMetrics& metrics, AccessControl& 
       events_(engine, log),
       calls_(engine, blocks_, events_, limits.caller),
       slow_call_ns_(absl::ToInt64Nanoseconds(limits.slow_call)),
-      memory_(engine, log, ResidentMemoryBytes),
+      memory_(engine, log, ResidentMemoryBytes, GiveBackFreeMemory),
       pinned_views_(limits.caller.pinned_views),
       root_calls_(limits.caller.root_calls),
       root_changes_(limits.caller.root_changes),

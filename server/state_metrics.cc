@@ -24,10 +24,10 @@ CacheLookups Since(const CacheLookups& now, const CacheLookups& earlier) {
   return {now.hits - earlier.hits, now.misses - earlier.misses};
 }
 
-// 0 when nothing was looked up.
+// 1 when nothing was looked up: nothing was missed, and an alert for a low share must not fire while nobody asks.
 double Share(const CacheLookups& lookups) {
   const uint64_t all = lookups.hits + lookups.misses;
-  return all == 0 ? 0 : static_cast<double>(lookups.hits) / static_cast<double>(all);
+  return all == 0 ? 1 : static_cast<double>(lookups.hits) / static_cast<double>(all);
 }
 
 double Rate(uint64_t count, absl::Duration length) {
@@ -66,8 +66,15 @@ const char* HealthName(int level) {
 }  // namespace
 
 StateMetrics::StateMetrics(const StateEngine& engine, const EngineWatch& watch, const HealthMonitor& health,
-                           const CallMetrics& calls, const BlockMetrics& blocks, std::string data_dir)
-    : engine_(engine), watch_(watch), health_(health), calls_(calls), blocks_(blocks), data_dir_(std::move(data_dir)) {}
+                           const CallMetrics& calls, const BlockMetrics& blocks, const MemoryGuard& memory,
+                           std::string data_dir)
+    : engine_(engine),
+      watch_(watch),
+      health_(health),
+      calls_(calls),
+      blocks_(blocks),
+      memory_(memory),
+      data_dir_(std::move(data_dir)) {}
 
 StateMetrics::Totals StateMetrics::Totals::Since(const Totals& earlier) const {
   return {.lookups = lookups.Since(earlier.lookups),
@@ -118,7 +125,7 @@ int StateMetrics::HealthLevel(const EngineStatus& status) const {
 
 void StateMetrics::FillHealth(const EngineStatus& status, pb::HealthMetrics& out) const {
   out.set_health_level(HealthName(HealthLevel(status)));
-  out.set_memory_usage_percent(Percent(ResidentMemoryBytes(), MemoryLimitBytes()));
+  out.set_memory_usage_percent(Percent(ResidentMemoryBytes(), memory_.Limit()));
   std::error_code unknown;
   const std::filesystem::space_info space = std::filesystem::space(data_dir_, unknown);
   if (!unknown) {
@@ -199,9 +206,11 @@ void WriteStateMetrics(const pb::GetMetricsResponse& metrics, MetricsWriter& wri
                performance.update_latency_ms().p99());
   writer.Gauge("state_throughput_ops_per_sec", "Calls and streamed blocks answered a second, of the last minute.",
                performance.throughput_ops_per_sec());
-  writer.Gauge("state_cache_hit_rate", "Share of account lookups that memory answered, of the last minute.",
+  writer.Gauge("state_cache_hit_rate",
+               "Share of account lookups that memory answered, of the last minute; 1 without any.",
                metrics.cache().account_cache_hit_rate());
-  writer.Gauge("state_memory_usage_percent", "Resident memory of the memory that this process may use.",
+  writer.Gauge("state_memory_usage_percent",
+               "Resident memory of what this process may use: limits.max_memory_bytes, or what the machine has.",
                metrics.health().memory_usage_percent());
   writer.Gauge("state_disk_usage_percent", "Used space of the file system with the data folder.",
                metrics.health().disk_usage_percent());

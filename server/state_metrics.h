@@ -13,6 +13,7 @@
 #include "server/block_metrics.h"
 #include "server/engine_watch.h"
 #include "server/health_monitor.h"
+#include "server/memory_guard.h"
 #include "server/trie_depth.h"
 
 namespace mptd {
@@ -24,7 +25,7 @@ class StateMetrics {
  public:
   // All that is referred to must outlive this. `data_dir` may be empty: then nothing is said of the disk's space.
   StateMetrics(const StateEngine& engine, const EngineWatch& watch, const HealthMonitor& health,
-               const CallMetrics& calls, const BlockMetrics& blocks, std::string data_dir);
+               const CallMetrics& calls, const BlockMetrics& blocks, const MemoryGuard& memory, std::string data_dir);
 
   // `status` and `statistics` are the engine's, of now.
   pb::GetMetricsResponse Collect(const EngineStatus& status, const EngineStatistics& statistics);
@@ -57,6 +58,7 @@ class StateMetrics {
   const HealthMonitor& health_;
   const CallMetrics& calls_;
   const BlockMetrics& blocks_;
+  const MemoryGuard& memory_;
   const std::string data_dir_;
   const absl::Time started_ = absl::Now();
 

@@ -89,7 +89,7 @@ struct EngineEvent {
     kRecovered,     // a, b: blocks replayed, head number
     kFlushed,       // a, b: flushed block, rows written; duration
     kLogSynced,     // duration; often
-    kPruned,        // a, b: oldest block with history in the tables, blocks whose history went
+    kPruned,        // a, b: oldest block with history in the tables, blocks whose history went; duration of the flush
     kRolledBack,    // a: new head number, b: blocks undone
     kReadOnly,      // text: why
     kCorruption,    // text: what

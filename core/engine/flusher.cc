@@ -353,9 +353,9 @@ absl::Status Flusher::FlushOnce() {
     queued_.nodes -= queue_.front().second.nodes;
     queue_.pop_front();
   }
-  EngineEvent event{EngineEvent::Kind::kFlushed, after.head.number, batch.rows(), absl::Now() - start, {}};
-  options_.on_event(event);
-  if (prune) options_.on_event({EngineEvent::Kind::kPruned, after.oldest, after.oldest - before.oldest, {}, {}});
+  const absl::Duration took = absl::Now() - start;
+  options_.on_event({EngineEvent::Kind::kFlushed, after.head.number, batch.rows(), took, {}});
+  if (prune) options_.on_event({EngineEvent::Kind::kPruned, after.oldest, after.oldest - before.oldest, took, {}});
   return absl::OkStatus();
 }
 

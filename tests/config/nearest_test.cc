@@ -25,6 +25,13 @@ TEST(NearestTest, MentionsOnlyWhatIsNear) {
   EXPECT_EQ(Nearest(std::string(1000, 'a'), {"a"}), "");
 }
 
+TEST(NearestTest, KnowsWhatWasCutShort) {
+  EXPECT_EQ(Nearest("limits.max_memory", {"limits.max_trie_depth", "limits.max_memory_bytes"}),
+            "limits.max_memory_bytes");
+  EXPECT_EQ(Nearest("limits.max", {"limits.max_trie_depth"}), "") << "that could be anything";
+  EXPECT_EQ(Nearest("", {"limits.max_trie_depth"}), "");
+}
+
 TEST(NearestTest, ASectionInFrontDoesNotMakeLettersCheaper) {
   EXPECT_EQ(Nearest("persistence.what", {"persistence.mode"}), "");
   EXPECT_EQ(Nearest("persistence.moda", {"persistence.mode"}), "persistence.mode");

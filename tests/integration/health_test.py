@@ -71,6 +71,21 @@ class HealthTest(unittest.TestCase):
             self.assertEqual(grpc_health(daemon, 'livez'), serving)
             self.assertIn('health_check_performed check=disk_space state=failing', daemon.log())
 
+    def test_who_watches_does_not_hold_up_the_end(self):
+        with Daemon('--server.shutdown_grace', '1h', '--server.drain_delay', '1s') as daemon:
+            stub = health_grpc.HealthStub(daemon.channel)
+            ready = stub.Watch(health_pb.HealthCheckRequest(service='readyz'))
+            alive = stub.Watch(health_pb.HealthCheckRequest(service='livez'))
+            self.assertEqual(next(ready).status, health_pb.HealthCheckResponse.SERVING)
+            self.assertEqual(next(alive).status, health_pb.HealthCheckResponse.SERVING)
+            daemon.process.send_signal(signal.SIGTERM)
+            self.assertEqual(next(ready).status, health_pb.HealthCheckResponse.NOT_SERVING)
+            for watch in (ready, alive):
+                with self.assertRaises(grpc.RpcError) as ended:
+                    next(watch)
+                self.assertEqual(ended.exception.code(), grpc.StatusCode.UNAVAILABLE)
+            self.assertEqual(daemon.process.wait(PATIENCE), 0)
+
     def test_not_ready_before_the_last_call_is_taken(self):
         with Daemon('--server.drain_delay', '2s') as daemon:
             apply_block(daemon, 1)

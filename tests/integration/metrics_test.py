@@ -21,7 +21,7 @@ PROMISED = [
 WATCHED = [
     'state_head_block', 'state_durable_block', 'state_flushed_block', 'state_oldest_served_block',
     'state_durable_lag_blocks', 'state_persistence_queue_bytes', 'state_change_log_bytes', 'state_disk_bytes',
-    'state_flush_seconds_count', 'state_log_sync_seconds_count', 'state_prunes_total', 'state_pruned_blocks_total',
+    'state_flush_seconds_count', 'state_log_sync_seconds_count', 'state_prune_seconds_count', 'state_prunes_total', 'state_pruned_blocks_total',
     'state_cache_hits_total', 'state_cache_misses_total', 'state_cache_evictions_total', 'mptd_block_seconds_count',
     'mptd_block_part_seconds_count', 'mptd_grpc_calls_total', 'mptd_grpc_call_seconds_count', 'mptd_table_bytes',
     'mptd_rocksdb_block_cache_hits_total', 'mptd_rocksdb_memory_bytes', 'mptd_build_info',
@@ -96,6 +96,7 @@ class MetricsTest(unittest.TestCase):
         for name in PROMISED:
             self.assertIn(name, self.before)
             self.assertIn(name, self.after)
+        self.assertEqual(self.before['state_cache_hit_rate'], 1, 'nobody has asked: nothing was missed')
 
     def test_everything_else_is_there(self):
         for name in WATCHED:
@@ -128,6 +129,8 @@ class MetricsTest(unittest.TestCase):
         self.assertGreater(self.moved('state_log_sync_seconds_sum'), 0)
         self.assertGreaterEqual(self.moved('state_flush_seconds_count'), 1)
         self.assertEqual(self.moved('state_pruned_blocks_total'), BLOCKS - 5 - 1)
+        self.assertEqual(self.moved('state_prune_seconds_count'), self.moved('state_prunes_total'))
+        self.assertGreater(self.moved('state_prune_seconds_sum'), 0)
         self.assertGreaterEqual(self.moved('state_cache_hits_total{cache="accounts"}'), ACCOUNTS)
         self.assertGreater(self.moved('state_cache_hits_total{cache="nodes"}'), 0)
         self.assertGreater(self.moved('process_cpu_seconds_total'), 0)
@@ -167,6 +170,19 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(metrics.performance.proof_gen_latency_ms.count, ACCOUNTS)
         self.assertGreaterEqual(metrics.persistence.total_persisted_nodes, BLOCKS + ACCOUNTS)
         self.assertEqual(metrics.health.health_level, 'Healthy')
+        for name, latency in [*metrics.performance.ListFields(), *metrics.persistence.ListFields()]:
+            if name.message_type is None:
+                continue
+            found = [latency.p50, latency.p95, latency.p99, latency.p999, latency.max]
+            self.assertEqual(found, sorted(found), name.name)
+
+    def test_memory_is_of_the_limit_that_was_set(self):
+        with Daemon('--limits.max_memory_bytes', '1GiB') as daemon:
+            with urllib.request.urlopen(f'http://127.0.0.1:{daemon.http_port}/metrics', timeout=PATIENCE) as answer:
+                samples = self.parse(answer.read().decode())
+            percent = samples['process_resident_memory_bytes'] * 100 / (1 << 30)
+            # The two are read one after the other.
+            self.assertAlmostEqual(samples['state_memory_usage_percent'], percent, delta=percent / 2)
 
     def test_mptctl(self):
         command = [MPTCTL, '--server', f'127.0.0.1:{self.daemon.port}', 'metrics']

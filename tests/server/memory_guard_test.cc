@@ -6,8 +6,10 @@
 
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "core/errors.h"
+#include "metrics/metrics.h"
 #include "tests/server/fake_engine.h"
 
 namespace mptd::testing {
@@ -65,7 +67,14 @@ class MemoryGuardTest : public ::testing::Test {
   absl::Time now_ = absl::Now();
   FakeEngine engine_;
   std::unique_ptr<Logger> log_ = Logger::Silent();
-  MemoryGuard guard_{engine_, *log_, [this] { return Resident(); }};
+  // What the allocator would give back, and how often it was asked to.
+  uint64_t free_ = 0;
+  int given_back_ = 0;
+  MemoryGuard guard_{engine_, *log_, [this] { return Resident(); },
+                     [this] {
+                       ++given_back_;
+                       resident_ -= std::exchange(free_, 0);
+                     }};
 };
 
 TEST_F(MemoryGuardTest, TakesTheLimitsThatItIsGiven) {
@@ -81,6 +90,33 @@ TEST_F(MemoryGuardTest, ShrinksStepByStepDownToTheLeast) {
     Look(70'000);
     ExpectShare(divisor);
   }
+}
+
+TEST_F(MemoryGuardTest, FreeMemoryIsGivenBackBeforeCachesShrink) {
+  guard_.Configure(Full(), kLimit);
+  Look(69'999);
+  EXPECT_EQ(given_back_, 0);
+  free_ = 30'000;
+  Look(90'000);
+  EXPECT_EQ(given_back_, 1);
+  ExpectShare(1);
+  Look(60'000, kStep / 20);
+  EXPECT_EQ(guard_.Admit(0), absl::OkStatus()) << "what was given back is not in use";
+  free_ = 10'000;
+  Look(90'000, kStep / 2);
+  EXPECT_EQ(given_back_, 1) << "not more often than once a step";
+  ExpectShare(2);
+  Look(90'000);
+  EXPECT_EQ(given_back_, 2);
+}
+
+TEST_F(MemoryGuardTest, TheLimitIsTheLeastOfWhatIsSetAndWhatThereIs) {
+  guard_.Configure(Full(), 0);
+  EXPECT_EQ(guard_.Limit(), MemoryLimitBytes());
+  guard_.Configure(Full(), kLimit);
+  EXPECT_EQ(guard_.Limit(), kLimit);
+  guard_.Configure(Full(), UINT64_MAX);
+  EXPECT_EQ(guard_.Limit(), MemoryLimitBytes());
 }
 
 TEST_F(MemoryGuardTest, WaitsForAStepToShow) {
@@ -147,7 +183,8 @@ TEST_F(MemoryGuardTest, WithoutALimitEverythingPasses) {
 TEST(MemoryGuardThreadTest, LooksByItself) {
   FakeEngine engine;
   const std::unique_ptr<Logger> log = Logger::Silent();
-  MemoryGuard guard(engine, *log, [] { return kLimit; });
+  MemoryGuard guard(
+      engine, *log, [] { return kLimit; }, [] {});
   guard.Configure(Full(), kLimit);
   const absl::Time end = absl::Now() + absl::Seconds(20);
   while (engine.limits().queue_bytes == Full().queue_bytes && absl::Now() < end) absl::SleepFor(absl::Milliseconds(5));
