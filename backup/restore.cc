@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <set>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "backup/catalog.h"
@@ -18,6 +20,7 @@
 #include "core/engine/engine.h"
 #include "core/hex.h"
 #include "core/proof_verifier.h"
+#include "storage/data_dir.h"
 #include "storage/encrypt_folder.h"
 #include "storage/posix_error.h"
 
@@ -91,10 +94,17 @@ absl::StatusOr<std::string> MakeDraft(const std::string& data_dir) {
 // Tables never change once they are written, so that they can have two names; all else is changed by whoever opens it.
 bool MayLink(const std::string& path) { return path.ends_with(".sst"); }
 
+// FORMAT comes last: no daemon starts on tables without it, should this be cut off.
+std::vector<FileEntry> InOrderOfPlacing(std::vector<FileEntry> files) {
+  std::stable_partition(files.begin(), files.end(),
+                        [](const FileEntry& file) { return file.path != storage::kFormatFileName; });
+  return files;
+}
+
 absl::Status Place(const RestoreOptions& options, const std::string& from, const std::string& to, Restored& out) {
   std::set<std::string> folders;
   uint64_t files = 0;
-  for (const FileEntry& file : out.manifest.files) {
+  for (const FileEntry& file : InOrderOfPlacing(out.manifest.files)) {
     Tell(options, "copying", static_cast<double>(files++) / static_cast<double>(out.manifest.files.size()));
     for (size_t slash = file.path.find('/'); slash != std::string::npos; slash = file.path.find('/', slash + 1)) {
       const std::string folder = to + "/" + file.path.substr(0, slash);

@@ -22,7 +22,8 @@ Finding CheckPorts(const std::vector<ListenReading>& listen);
 Finding CheckClock(const ClockReading& clock);
 Finding CheckCpu(const CpuReading& cpu, const config::Settings& settings);
 Finding CheckKernel(const KernelReading& kernel, const MemoryReading& memory);
-Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_file);
+Finding CheckPermissions(const Readings& readings);
+Finding CheckSecrets(const Readings& readings, const config::Settings& settings);
 // `files` are those of the settings, when these have TLS.
 Finding CheckTls(const config::Settings& settings, const absl::StatusOr<tls::TlsMaterial>& files, absl::Time now);
 // `genesis` is the root of the configured genesis, when that is block 0.

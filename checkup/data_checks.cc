@@ -1,6 +1,7 @@
 // The checks of what the daemon is given: settings, the data folder and what is in it, the version.
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -77,6 +78,10 @@ Finding CheckConfiguration(const config::Settings& settings) {
     notes.Wrong(Outcome::kWarning,
                 "set persistence.mode to batched or sync: a crash takes back the blocks that are still in the queue");
   }
+  if (!settings.cache.enable_account_cache || settings.cache.row_cache_bytes == 0) {
+    notes.Measured("the cache of accounts and slots is disabled");
+    notes.Wrong(Outcome::kFailed, "set cache.enable_account_cache to true, and leave cache.row_cache_bytes above 0");
+  }
   if (settings.logging.level == "trace" || settings.logging.level == "debug") {
     notes.Wrong(Outcome::kWarning, "set logging.level to info: this one fills the disk");
   } else if (settings.logging.level == "critical" || settings.logging.level == "off") {
@@ -85,9 +90,10 @@ Finding CheckConfiguration(const config::Settings& settings) {
   return notes.Take();
 }
 
-Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_file) {
+Finding CheckPermissions(const Readings& readings) {
+  const FolderReading& folder = readings.folder;
   Notes notes("permissions");
-  notes.Expected("a folder that this user may write, and others may not; a log file that can be appended to");
+  notes.Expected("a folder that this user may write, and others may not; files of the log and folders of backups, too");
   const std::string what = folder.is_data_dir ? folder.path : folder.path + ", where the data folder would be made,";
   if (!folder.exists) {
     notes.Measured(what + " is not there");
@@ -111,11 +117,34 @@ Finding CheckPermissions(const FolderReading& folder, const absl::Status& log_fi
       notes.Wrong(Outcome::kWarning, absl::StrFormat("chmod o-w %s", folder.path));
     }
   }
-  if (!log_file.ok()) {
-    notes.Measured(Text(log_file));
-    notes.Wrong(Outcome::kFailed, "name a file in logging.file that this user may write, or make its folder");
+  const std::pair<const absl::Status&, std::string_view> others[] = {{readings.log_file, "logging.file"},
+                                                                     {readings.audit_file, "security.audit_file"},
+                                                                     {readings.backup_dir, "backup.dir"}};
+  for (const auto& [status, setting] : others) {
+    if (status.ok()) continue;
+    notes.Measured(Text(status));
+    notes.Wrong(Outcome::kFailed,
+                absl::StrFormat("name a place in %s that this user may write, or make the folder", setting));
   }
   return notes.Take();
+}
+
+Finding CheckSecrets(const Readings& readings, const config::Settings& settings) {
+  Notes notes("secrets");
+  notes.Expected("files of tokens and a master key that the daemon can use and nobody else can read");
+  const config::Settings::Security& security = settings.security;
+  const bool tokens = !security.jwt_secret_file.empty() || !security.jwt_public_key_file.empty();
+  const bool key = !security.encryption_key_file.empty() || !security.encryption_key_env.empty() ||
+                   !security.encryption_key_command.empty();
+  for (const absl::Status* status : {&readings.tokens, &readings.master_key}) {
+    if (status->ok()) continue;
+    notes.Measured(Text(*status));
+    notes.Wrong(Outcome::kFailed, "correct what is named: the daemon does not start with it");
+  }
+  if (tokens && readings.tokens.ok()) notes.Measured("callers show tokens");
+  if (key && readings.master_key.ok()) notes.Measured("the data is encrypted");
+  if (tokens || key || !readings.tokens.ok()) return notes.Take();
+  return notes.Skip("no tokens and no encryption are set");
 }
 
 Finding CheckTls(const config::Settings& settings, const absl::StatusOr<tls::TlsMaterial>& files, absl::Time now) {
@@ -200,7 +229,8 @@ std::vector<Finding> CheckAll(const Readings& readings, const config::Settings& 
           CheckClock(readings.clock),
           CheckCpu(readings.cpu, settings),
           CheckKernel(readings.kernel, readings.memory),
-          CheckPermissions(readings.folder, readings.log_file),
+          CheckPermissions(readings),
+          CheckSecrets(readings, settings),
           CheckTls(settings, readings.tls, readings.now),
           CheckData(readings.data, genesis),
           CheckVersion(readings.data, version)};

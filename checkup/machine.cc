@@ -19,6 +19,7 @@
 #include "checkup/disk_probe.h"
 #include "metrics/metrics.h"
 #include "storage/posix_error.h"
+#include "storage/secret_key.h"
 
 namespace mptd::checkup {
 namespace {
@@ -102,23 +103,26 @@ KernelReading ReadKernel() {
 std::vector<ListenReading> ReadListen(const config::Settings& settings) {
   std::vector<ListenReading> out;
   for (const std::string& address : settings.server.listen) out.push_back({address, CanListen(address)});
+  const std::string& admin = settings.server.admin_listen;
+  if (!admin.empty()) out.push_back({admin, CanListen(admin)});
   const std::string& http = settings.server.http_listen;
   if (http != "off") out.push_back({http, CanListen(http)});
   return out;
 }
 
-// Whether the log's file, or when it is not there its folder, can be written.
-absl::Status ReadLogFile(const std::string& path) {
+// Whether the file or folder `path` (`what`), or when it is not there the folder that it would be made in, can be
+// written.
+absl::Status ReadWritable(std::string_view what, const std::string& path) {
   if (path.empty()) return absl::OkStatus();
   std::error_code error;
   if (std::filesystem::exists(path, error)) {
     if (::access(path.c_str(), W_OK) == 0) return absl::OkStatus();
-    return storage::PosixError("writing the log file", path, errno);
+    return storage::PosixError(absl::StrFormat("writing %s", what), path, errno);
   }
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const std::string dir = folder.empty() ? "." : folder.string();
   if (::access(dir.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
-  return storage::PosixError("making the log file in", dir, errno);
+  return storage::PosixError(absl::StrFormat("making %s in", what), dir, errno);
 }
 
 }  // namespace
@@ -141,10 +145,14 @@ Readings ReadMachine(const config::Settings& settings) {
                                .client_ca = security.tls_client_ca_file,
                                .revocation_lists = security.tls_crl_file},
                               out.now);
-  out.log_file = ReadLogFile(settings.logging.file);
-  out.data = ReadData(settings.server.data_dir, {.file = security.encryption_key_file,
-                                                 .environment = security.encryption_key_env,
-                                                 .command = security.encryption_key_command});
+  out.log_file = ReadWritable("the log file", settings.logging.file);
+  out.audit_file = ReadWritable("the audit log", security.audit_file);
+  out.backup_dir = ReadWritable("the folder of backups", settings.backup.dir);
+  const storage::KeySource key = {.file = security.encryption_key_file,
+                                  .environment = security.encryption_key_env,
+                                  .command = security.encryption_key_command};
+  if (!key.empty()) out.master_key = storage::ReadMasterKey(key).status();
+  out.data = ReadData(settings.server.data_dir, key);
   return out;
 }
 

@@ -159,7 +159,7 @@ Finding CheckFileLimits(const FileLimits& files, const config::Settings& setting
 
 Finding CheckPorts(const std::vector<ListenReading>& listen) {
   Notes notes("ports");
-  notes.Expected("every address of server.listen and server.http_listen can be listened on");
+  notes.Expected("every address of server.listen, server.admin_listen and server.http_listen can be listened on");
   for (const ListenReading& one : listen) {
     notes.Measured(one.status.ok() ? one.address + " is free" : Text(one.status));
     if (one.status.ok()) continue;

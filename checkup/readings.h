@@ -98,7 +98,13 @@ struct Readings {
   CpuReading cpu;
   KernelReading kernel;
   FolderReading folder;
-  absl::Status log_file = {};  // whether the file of the log can be appended to; OK when there is none
+  // Whether each can be written, or made; OK when there is none.
+  absl::Status log_file = {};
+  absl::Status audit_file = {};
+  absl::Status backup_dir = {};
+  // Whether the files of tokens and the master key can be used; OK when there are none.
+  absl::Status tokens = {};
+  absl::Status master_key = {};
   absl::Time now = absl::UnixEpoch();
   absl::StatusOr<tls::TlsMaterial> tls = tls::TlsMaterial();  // empty without TLS
   DataReading data;

@@ -22,7 +22,7 @@ constexpr size_t kLineWidth = 100;
 constexpr std::string_view kUsage = R"(mptd: holds Ethereum's state in a Merkle Patricia Trie and serves it over gRPC.
 
 Usage: mptd [--config FILE] [--KEY VALUE | --KEY=VALUE]...
-       mptd check [-o json] [--config FILE] [--KEY VALUE]...  is this machine fit for these settings?
+       mptd check [OPTION]... [--config FILE] [--KEY VALUE]...  is this machine fit for these settings?
        mptd import --number N [OPTION]... FILE                begin with the state in FILE: mptd import --help
 
 A flag wins over an environment variable (persistence.mode is MPTD_PERSISTENCE_MODE), that over the YAML file that

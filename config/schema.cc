@@ -142,7 +142,9 @@ constexpr Key kKeys[] = {
      .field = At<&S::server, &S::Server::max_connections>,
      .min = 1,
      .max = 1'000'000,
-     .help = "Of gRPC; when there are more, the newest are closed within a second."},
+     .help = "Of gRPC, and as many of server.admin_listen where that is set; when there are more, the newest are "
+             "closed within "
+             "a second."},
     {.name = "server.max_connection_idle",
      .kind = Kind::kDuration,
      .field = At<&S::server, &S::Server::max_connection_idle>,

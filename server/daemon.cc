@@ -145,7 +145,8 @@ void Daemon::AddMetrics() {
                  static_cast<double>(rpc_->running()));
     writer.Counter("mptd_log_lines_lost_total", "Lines that could not be logged.", static_cast<double>(log_.lost()));
     writer.Gauge("mptd_grpc_connections", "Connections to gRPC's addresses, as counted within the last second.",
-                 connections_.has_value() ? static_cast<double>(connections_->connections()) : 0);
+                 static_cast<double>((connections_.has_value() ? connections_->connections() : 0) +
+                                     (admin_connections_.has_value() ? admin_connections_->connections() : 0)));
     rpc_->WriteLoad(writer);
     if (backups_.has_value()) backups_->Write(writer);
     if (tls_ != nullptr) tls_->Write(writer);
@@ -185,15 +186,17 @@ absl::Status Daemon::ListenForGrpc() {
       GrpcServer::Start(options, apart ? Services{state} : Services{state, admin});
   if (!grpc.ok()) return grpc.status();
   grpc_ = *std::move(grpc);
-  connections_.emplace(grpc_->addresses(), options_.grpc.max_connections, [this](size_t closed) {
+  const auto on_closed = [this](size_t closed) {
     for (size_t i = 0; i < closed; ++i) rpc_->refusals().CountOne("max_connections");
     log_.Warn(LogModule::kRpc, "connections_closed", {{"closed", closed}, {"limit", options_.grpc.max_connections}});
-  });
+  };
+  connections_.emplace(grpc_->addresses(), options_.grpc.max_connections, on_closed);
   if (apart) {
     options.listen = {options_.admin_listen};
     grpc = GrpcServer::Start(options, {admin});
     if (!grpc.ok()) return grpc.status();
     admin_grpc_ = *std::move(grpc);
+    admin_connections_.emplace(admin_grpc_->addresses(), options_.grpc.max_connections, on_closed);
   }
   if (tls_ == nullptr) return absl::OkStatus();
   std::vector<std::string> all = grpc_addresses();
@@ -343,6 +346,7 @@ absl::Status Daemon::Stop() {
   health_->Stop();
   http_.reset();  // its handlers ask the engine
   connections_.reset();
+  admin_connections_.reset();
   backups_.reset();
   rpc_.reset();
   if (!engine_->Status().read_only) flushed = engine_->Flush().status();

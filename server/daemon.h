@@ -134,6 +134,8 @@ class Daemon {
   std::unique_ptr<grpc::Service> admin_service_;
   std::unique_ptr<GrpcServer> grpc_;
   std::optional<ConnectionGuard> connections_;
+  // Apart, so that a crowd at the state does not keep operators out.
+  std::optional<ConnectionGuard> admin_connections_;
   std::unique_ptr<GrpcServer> admin_grpc_;  // null without admin_listen
   std::unique_ptr<HttpServer> http_;
 };

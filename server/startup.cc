@@ -127,7 +127,7 @@ EngineOptions ToDataOptions(const config::Settings& settings) {
   return out;
 }
 
-EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch) {
+EngineOptions ToEngineOptions(const config::Settings& settings) {
   EngineOptions out = ToDataOptions(settings);
   out.durability = ToDurability(settings.persistence.mode);
   out.batch_timeout = settings.persistence.batch_timeout_ms;
@@ -141,6 +141,11 @@ EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& wat
   out.warm_up = settings.cache.warm_up && settings.cache.enable_node_cache;
   const config::Settings::Performance& performance = settings.performance;
   out.worker_threads = performance.enable_parallel_updates ? static_cast<int>(performance.worker_threads) : 1;
+  return out;
+}
+
+EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch) {
+  EngineOptions out = ToEngineOptions(settings);
   out.on_event = [&watch](const EngineEvent& event) { watch.OnEvent(event); };
   return out;
 }

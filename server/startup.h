@@ -18,6 +18,8 @@ namespace mptd {
 LogOptions ToLogOptions(const config::Settings& settings);
 // Those that say where and how an engine keeps its data.
 EngineOptions ToDataOptions(const config::Settings& settings);
+// Its events go nowhere.
+EngineOptions ToEngineOptions(const config::Settings& settings);
 // The engine's events go to `watch`, which must outlive it.
 EngineOptions ToEngineOptions(const config::Settings& settings, EngineWatch& watch);
 ServerTlsOptions ToTlsOptions(const config::Settings& settings);

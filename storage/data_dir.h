@@ -17,6 +17,8 @@
 
 namespace mptd::storage {
 
+inline constexpr char kFormatFileName[] = "FORMAT";
+
 // The version of everything in the folder together. Raised by a change that an older program cannot read.
 // 1: the first. 2: as 1, encrypted. A folder that is not encrypted stays at 1, for older programs.
 inline constexpr uint32_t kFormatVersion = 2;

@@ -4,9 +4,12 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "rocksdb/compaction_filter.h"
@@ -205,6 +208,35 @@ class RocksDbStore final : public KeyValueStore {
   absl::Status failed_;  // sticky
 };
 
+namespace {
+
+// What RocksDB writes while it opens, several times over. Debian's build of it aborts when it cannot close a file that
+// it could not write.
+constexpr uint64_t kSpaceToOpen = uint64_t{1} << 20;
+
+// Whether `dir` may be opened, or made: without the file that names the manifest RocksDB would take tables for the
+// remains of others, remove them and begin anew.
+absl::Status CheckBeforeOpening(rocksdb::Env& env, const std::string& dir, const std::string& what) {
+  uint64_t free_bytes = 0;
+  const std::string parent = std::filesystem::path(dir).parent_path().string();
+  if (env.GetFreeSpace(parent, &free_bytes).ok() && free_bytes < kSpaceToOpen) {
+    return absl::ResourceExhaustedError(absl::StrFormat("%s: %d KiB are free on its disk, at least %d are needed", what,
+                                                        free_bytes >> 10, kSpaceToOpen >> 10));
+  }
+  if (!env.FileExists(dir + "/CURRENT").IsNotFound()) return absl::OkStatus();
+  std::vector<std::string> names;
+  if (!env.GetChildren(dir, &names).ok()) return absl::OkStatus();  // it is not there yet
+  if (std::none_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(".sst"); })) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      absl::StrFormat("%s: there are tables, but no file CURRENT that says which ones count; "
+                      "this is not a whole copy, or it is damaged",
+                      what));
+}
+
+}  // namespace
+
 absl::Status RocksDbStore::Open() {
   db_options_ = MakeDbOptions(options_);
   db_options_.env = env_.get();
@@ -221,6 +253,7 @@ absl::Status RocksDbStore::Open() {
   if (!options_.create_if_missing && env_->FileExists(options_.dir + "/CURRENT").IsNotFound()) {
     return absl::NotFoundError(what + ": there is none");
   }
+  if (absl::Status status = CheckBeforeOpening(*env_, options_.dir, what); !status.ok()) return status;
   if (options_.keys != nullptr) {
     // It would be written without encryption, and what it says of errors comes with the statuses too.
     db_options_.info_log = std::make_shared<NoLog>();

@@ -57,11 +57,12 @@ TEST(ChecksTest, AGoodMachineHasNothingToDo) {
   const std::vector<Finding> findings = CheckAll(GoodReadings(), {}, std::nullopt, "1.2.3");
   std::set<std::string> names;
   for (const Finding& finding : findings) {
-    Expect(finding, finding.name == "tls" ? Outcome::kSkipped : Outcome::kOk);
+    Expect(finding, finding.name == "tls" || finding.name == "secrets" ? Outcome::kSkipped : Outcome::kOk);
     names.insert(finding.name);
   }
-  EXPECT_EQ(names, (std::set<std::string>{"configuration", "disk_speed", "space", "memory", "file_limits", "ports",
-                                          "clock", "cpu", "kernel", "permissions", "tls", "data", "version"}));
+  EXPECT_EQ(names,
+            (std::set<std::string>{"configuration", "disk_speed", "space", "memory", "file_limits", "ports", "clock",
+                                   "cpu", "kernel", "permissions", "secrets", "tls", "data", "version"}));
   EXPECT_EQ(Worst(findings), Outcome::kOk);
 }
 
@@ -70,6 +71,9 @@ TEST(ChecksTest, ConfigurationWarnsOfWhatLosesBlocksOrFillsTheDisk) {
   Expect(CheckConfiguration(settings), Outcome::kOk);
   settings.persistence.mode = config::PersistenceMode::kAsync;
   Expect(CheckConfiguration(settings), Outcome::kWarning);
+  settings = {};
+  settings.cache.enable_account_cache = false;
+  Expect(CheckConfiguration(settings), Outcome::kFailed);
   settings = {};
   for (const char* level : {"trace", "debug", "critical", "off"}) {
     settings.logging.level = level;
@@ -178,11 +182,10 @@ TEST(ChecksTest, KernelSettingsMatterOneByOne) {
 }
 
 TEST(ChecksTest, PermissionsOfTheFolderAndTheLog) {
-  const FolderReading good = GoodReadings().folder;
   const auto with = [&](auto change) {
-    FolderReading folder = good;
-    change(folder);
-    return CheckPermissions(folder, absl::OkStatus());
+    Readings readings = GoodReadings();
+    change(readings.folder);
+    return CheckPermissions(readings);
   };
   Expect(with([](FolderReading&) {}), Outcome::kOk);
   Expect(with([](FolderReading& f) { f.exists = false; }), Outcome::kFailed);
@@ -191,7 +194,34 @@ TEST(ChecksTest, PermissionsOfTheFolderAndTheLog) {
   Expect(with([](FolderReading& f) { f.others_write = true; }), Outcome::kWarning);
   Expect(with([](FolderReading& f) { f.user = 0; }), Outcome::kWarning);
   Expect(with([](FolderReading& f) { f.is_data_dir = false, f.user = 0; }), Outcome::kOk);
-  Expect(CheckPermissions(good, absl::PermissionDeniedError("the log")), Outcome::kFailed);
+}
+
+TEST(ChecksTest, PermissionsOfOtherFilesNameTheSetting) {
+  const std::pair<absl::Status Readings::*, const char*> files[] = {{&Readings::log_file, "logging.file"},
+                                                                    {&Readings::audit_file, "security.audit_file"},
+                                                                    {&Readings::backup_dir, "backup.dir"}};
+  for (const auto& [file, setting] : files) {
+    Readings readings = GoodReadings();
+    readings.*file = absl::PermissionDeniedError("not ours");
+    const Finding finding = CheckPermissions(readings);
+    Expect(finding, Outcome::kFailed);
+    EXPECT_THAT(finding.advice, HasSubstr(setting));
+  }
+}
+
+TEST(ChecksTest, SecretsMustBeUsable) {
+  config::Settings settings;
+  Expect(CheckSecrets(GoodReadings(), settings), Outcome::kSkipped);
+  settings.security.jwt_secret_file = "jwt.hex";
+  settings.security.encryption_key_file = "key.hex";
+  Expect(CheckSecrets(GoodReadings(), settings), Outcome::kOk);
+  for (absl::Status Readings::*status : {&Readings::tokens, &Readings::master_key}) {
+    Readings readings = GoodReadings();
+    readings.*status = absl::FailedPreconditionError("others can read key.hex");
+    const Finding finding = CheckSecrets(readings, settings);
+    Expect(finding, Outcome::kFailed);
+    EXPECT_THAT(finding.measured, HasSubstr("others can read key.hex"));
+  }
 }
 
 TEST(ChecksTest, TlsSaysWhatIsInTheClear) {

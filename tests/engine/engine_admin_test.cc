@@ -24,14 +24,6 @@ namespace {
 using Code = absl::StatusCode;
 using storage::Table;
 
-EngineOptions OptionsIn(const TempDir& dir) {
-  EngineOptions options;
-  options.data_dir = dir.path() + "/data";
-  options.block_cache_bytes = 8u << 20;
-  options.flush_interval = absl::Hours(1);
-  return options;
-}
-
 const Bytes kCode = "some code that accounts run";
 
 // 300 accounts, some with storage and code.
@@ -90,7 +82,7 @@ TEST_P(Verification, FindsAndNamesIt) {
   std::mt19937_64 random(std::random_device{}());
   for (int round = 0; round < 3; ++round) {
     TempDir dir;
-    TwinChain chain(OptionsIn(dir));
+    TwinChain chain(QuietOptions(dir));
     Fill(chain);
     absl::StatusOr<VerifyReport> clean = chain.engine().Verify({});
     ASSERT_TRUE(clean.ok()) << clean.status();
@@ -146,7 +138,7 @@ TEST_P(Verification, FindsAndNamesIt) {
 
 TEST(EngineAdmin, VerificationStopsWhenAsked) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   std::vector<AccountChange> changes;
   for (uint64_t i = 0; i < 6000; ++i) changes.push_back(SetBalance(i, 1));
   chain.Apply(std::move(changes));
@@ -168,7 +160,7 @@ TEST(EngineAdmin, DamagedHistoryIsFoundAtTheStart) {
       SCOPED_TRACE(storage::TableName(table));
       if (table == Table::kMeta && removed) continue;
       TempDir dir;
-      TwinChain chain(OptionsIn(dir));
+      TwinChain chain(QuietOptions(dir));
       for (uint64_t i = 0; i < 5; ++i) chain.Apply({SetBalance(1, i + 1)});
       chain.Close();
       const TableRows rows = ReadTables(chain.options().data_dir)[static_cast<size_t>(table)];
@@ -189,7 +181,7 @@ TEST(EngineAdmin, DamagedHistoryIsFoundAtTheStart) {
 
 TEST(EngineAdmin, ACheckpointIsADataFolder) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   Fill(chain);
   const std::string copy = dir.path() + "/copy";
   absl::StatusOr<BlockInfo> at = chain.engine().Checkpoint(copy);
@@ -219,7 +211,7 @@ TEST(EngineAdmin, ACheckpointIsADataFolder) {
 
 TEST(EngineAdmin, ACheckpointOfNothing) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   const std::string copy = dir.path() + "/copy";
   ASSERT_TRUE(chain.engine().Checkpoint(copy).ok());
   EngineOptions options = chain.options();
@@ -234,7 +226,7 @@ TEST(EngineAdmin, ACheckpointOfNothing) {
 
 TEST(EngineAdmin, AFolderHasOneEngine) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   chain.Apply({SetBalance(1, 1)});
   const absl::Status status = StateEngine::Open(chain.options()).status();
   EXPECT_EQ(status.code(), Code::kFailedPrecondition) << status;
@@ -246,7 +238,7 @@ TEST(EngineAdmin, AFolderHasOneEngine) {
 // Limits that were set later do not apply to blocks that had been accepted before a crash.
 TEST(EngineAdmin, RecoveryTakesWhatWasAccepted) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   TwinChain chain(options);
   Fill(chain);
   for (uint64_t i = 0; i < 20; ++i) chain.Apply({SetBalance(i, i)});
@@ -271,7 +263,7 @@ TEST(EngineAdmin, RepliesSayWhatIsDurable) {
   for (const Durability mode : {Durability::kSync, Durability::kBatched, Durability::kAsync}) {
     SCOPED_TRACE(static_cast<int>(mode));
     TempDir dir;
-    EngineOptions options = OptionsIn(dir);
+    EngineOptions options = QuietOptions(dir);
     options.durability = mode;
     options.batch_timeout = absl::Milliseconds(50);
     TwinChain chain(options);
@@ -309,7 +301,7 @@ TEST(EngineAdmin, RepliesSayWhatIsDurable) {
 // Blocks that are not served any more are not durable for that.
 TEST(EngineAdmin, WhatIsNotServedIsNotDurableForThat) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   options.durability = Durability::kAsync;
   options.keep_blocks = 2;
   TwinChain chain(options);
@@ -323,7 +315,7 @@ TEST(EngineAdmin, WhatIsNotServedIsNotDurableForThat) {
 // A flush that fails for good: the queue fills, and applying waits for room until its deadline.
 TEST(EngineAdmin, AFullQueue) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   options.queue_bytes = 200'000;
   std::mutex mutex;
   int failures = 0;
@@ -376,7 +368,7 @@ TEST(EngineAdmin, AFullQueue) {
 // Who watches the writer can tell waiting, for work or for room, from hanging.
 TEST(EngineAdmin, TheWriterComesRoundWhileItWaits) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   options.queue_bytes = 1;
   std::atomic<bool> waits{false};
   options.on_event = [&](const EngineEvent& event) {
@@ -414,7 +406,7 @@ TEST(EngineAdmin, TheWriterComesRoundWhileItWaits) {
 
 TEST(EngineAdmin, HeadEvents) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   const uint64_t first = chain.engine().NextHeadIndex();
   EXPECT_EQ(first, 1u);
   EXPECT_EQ(chain.engine().WaitForHead(first, absl::Now() + absl::Milliseconds(10)).value(), std::nullopt);

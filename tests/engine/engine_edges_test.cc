@@ -24,10 +24,7 @@ using Code = absl::StatusCode;
 using storage::Table;
 
 EngineOptions OptionsIn(const TempDir& dir) {
-  EngineOptions options;
-  options.data_dir = dir.path() + "/data";
-  options.block_cache_bytes = 8u << 20;
-  options.flush_interval = absl::Hours(1);
+  EngineOptions options = QuietOptions(dir);
   options.worker_threads = 2;
   return options;
 }

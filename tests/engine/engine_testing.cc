@@ -21,6 +21,14 @@ TempDir::~TempDir() {
   std::filesystem::remove_all(path_, ignored);
 }
 
+EngineOptions QuietOptions(const TempDir& dir) {
+  EngineOptions options;
+  options.data_dir = dir.path() + "/data";
+  options.block_cache_bytes = 8u << 20;
+  options.flush_interval = absl::Hours(1);
+  return options;
+}
+
 Address AddressOf(uint64_t i) {
   Address address;
   for (size_t b = 0; b < 8; ++b) address.bytes[19 - b] = static_cast<uint8_t>(i >> (8 * b));

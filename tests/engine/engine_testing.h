@@ -29,6 +29,9 @@ class TempDir {
   std::filesystem::path path_;
 };
 
+// For data in `dir`: a small block cache, and no flush because of the time.
+EngineOptions QuietOptions(const TempDir& dir);
+
 Address AddressOf(uint64_t i);
 Hash SlotOf(uint64_t i);
 

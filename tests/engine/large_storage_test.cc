@@ -9,10 +9,7 @@ namespace mptd::testing {
 namespace {
 
 EngineOptions OptionsIn(const TempDir& dir, int threads) {
-  EngineOptions options;
-  options.data_dir = dir.path() + "/data";
-  options.block_cache_bytes = 8u << 20;
-  options.flush_interval = absl::Hours(1);
+  EngineOptions options = QuietOptions(dir);
   options.flush_blocks = 100000;
   options.worker_threads = threads;
   return options;

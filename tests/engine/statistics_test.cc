@@ -16,14 +16,6 @@ namespace {
 
 using storage::Table;
 
-EngineOptions OptionsIn(const TempDir& dir) {
-  EngineOptions options;
-  options.data_dir = dir.path() + "/data";
-  options.block_cache_bytes = 8u << 20;
-  options.flush_interval = absl::Hours(1);
-  return options;
-}
-
 CacheLookups LookupsOf(const StateEngine& engine, CacheKind kind) {
   return engine.Statistics().lookups[static_cast<size_t>(kind)];
 }
@@ -51,7 +43,7 @@ TEST(EngineStatistics, CountsAreThoseOfTheTables) {
   SCOPED_TRACE(::testing::Message() << "MPTD_TEST_SEED=" << seed);
   BlockMaker maker(seed);
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   std::optional<BlockInfo> head;
   for (int round = 0; round < 3; ++round) {
     for (int i = 0; i < 10; ++i) {
@@ -74,7 +66,7 @@ TEST(EngineStatistics, CountsAreThoseOfTheTables) {
 
 TEST(EngineStatistics, DataWithoutCountsIsEstimatedAndSaysSo) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   std::vector<AccountChange> changes;
   for (uint64_t i = 0; i < 100; ++i) changes.push_back(SetBalance(i, 1));
   ASSERT_NO_FATAL_FAILURE(chain.Apply(std::move(changes)));
@@ -102,7 +94,7 @@ TEST(EngineStatistics, ACountsRowOfAnotherSequenceIsNotBelieved) {
 
 TEST(EngineStatistics, DirtyNodesAreThoseOfTheNextFlush) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   std::vector<AccountChange> changes;
   for (uint64_t i = 0; i < 100; ++i) changes.push_back(SetBalance(i, 1));
   ASSERT_NO_FATAL_FAILURE(chain.Apply(changes));
@@ -119,7 +111,7 @@ TEST(EngineStatistics, DirtyNodesAreThoseOfTheNextFlush) {
 
 TEST(EngineStatistics, LookupsAreHitsOnceTheRowIsInMemory) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   ASSERT_NO_FATAL_FAILURE(chain.Apply({SetBalance(1, 1), SetSlots(2, {{3, 4}})}));
   ASSERT_NO_FATAL_FAILURE(chain.Apply({SetBalance(5, 1)}));
   chain.Reopen();  // nothing is in memory
@@ -144,7 +136,7 @@ TEST(EngineStatistics, LookupsAreHitsOnceTheRowIsInMemory) {
 
 TEST(EngineStatistics, EvictionsAreCounted) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   options.row_cache_bytes = 1;
   options.history_memory_bytes = 1u << 20;
   options.node_cache_bytes = 1;
@@ -168,7 +160,7 @@ TEST(EngineStatistics, EvictionsAreCounted) {
 
 TEST(EngineStatistics, TheStoreTellsItsTables) {
   TempDir dir;
-  TwinChain chain(OptionsIn(dir));
+  TwinChain chain(QuietOptions(dir));
   ASSERT_NO_FATAL_FAILURE(chain.Apply({SetBalance(1, 1), SetBalance(2, 1)}));
   ASSERT_TRUE(chain.engine().Flush().ok());
   const EngineStatistics statistics = chain.engine().Statistics();
@@ -185,7 +177,7 @@ TEST(EngineStatistics, TheStoreTellsItsTables) {
 
 TEST(EngineStatistics, SyncsAndPruningAreEvents) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
+  EngineOptions options = QuietOptions(dir);
   options.durability = Durability::kSync;
   std::mutex mutex;
   std::vector<EngineEvent> synced;

@@ -52,7 +52,9 @@ class InstallTest(unittest.TestCase):
         for key in re.findall(r'^### `(.*\..*)`$', run(program, '--print-config-docs'), re.MULTILINE):
             self.assertIn(f'.SS\n\\fB{key}\\fR\n', pages['mptd.yaml.5'])
             self.assertIn(key, pages['mptd.1'])
-        for command in self.commands():
+        for option in ('--quick', '--thorough', '--output'):
+            self.assertIn(option.replace('-', '\\-'), pages['mptd.1'])
+        for command in [*self.commands(), 'checkpoint restore', 'checkpoint verify', 'audit verify']:
             self.assertIn('.SS mptctl ' + command.replace('-', '\\-') + '\n', pages['mptctl.1'])
         if shutil.which('man'):
             for name in pages:
@@ -60,6 +62,14 @@ class InstallTest(unittest.TestCase):
                                        os.path.join(self.prefix, f'share/man/man{name[-1]}', name)],
                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
                 self.assertEqual(done.stderr, '', name)
+
+    @unittest.skipIf(with_sanitizer(), 'not made in this build')
+    def test_what_is_installed_documents_the_program(self):
+        done = subprocess.run([os.path.join(self.prefix, 'bin', 'mptd'), 'check', '--quick', '-o', 'json', '--data-dir',
+                               os.path.join(self.scratch, 'data')],
+                              env={'PATH': os.environ['PATH']}, capture_output=True, text=True, check=False)
+        found = {check['name']: check for check in json.loads(done.stdout)['checks']}['documentation']
+        self.assertEqual(found['result'], 'ok', found)
 
     def commands(self):
         listed = run(os.path.join(self.prefix, 'bin', 'mptctl'), '--help').partition('Subcommands:\n')[2].partition('\n\n')[0]

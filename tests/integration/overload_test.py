@@ -6,6 +6,7 @@ it accepts succeeds before its deadline, and the rest is refused with RESOURCE_E
 MPTD_OVERLOAD_SECONDS (5) is how long the load lasts; scripts/overload runs it for longer and prints figures.
 """
 import collections
+import contextlib
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import urllib.request
 
 import grpc
 
-from client import PATIENCE, Daemon, error_details, pb, pb_grpc, with_sanitizer
+from client import PATIENCE, Daemon, error_details, free_port, pb, pb_grpc, with_sanitizer
 
 SECONDS = float(os.environ.get('MPTD_OVERLOAD_SECONDS') or 5)
 # What a sanitizer needs itself is no part of what is tested.
@@ -219,6 +220,18 @@ class OverloadTest(unittest.TestCase):
             print(f'resident {most_resident(daemon) >> 20} MiB of {MEMORY >> 20}')
             if not with_sanitizer():
                 self.assertLess(most_resident(daemon), MEMORY)
+
+
+class AdminConnectionsTest(unittest.TestCase):
+    def test_the_admin_address_has_a_limit_of_its_own(self):
+        port = free_port()
+        with Daemon(f'--server.admin_listen=127.0.0.1:{port}', '--server.max_connections=5') as daemon:
+            with contextlib.ExitStack() as crowd:
+                for _ in range(20):
+                    crowd.enter_context(socket.create_connection(('127.0.0.1', port)))
+                wait_for(lambda: refused(daemon, 'max_connections') >= 15, 'the newest are closed')
+                self.assertEqual(daemon.head().number, 0)
+                wait_for(lambda: metrics(daemon)['mptd_grpc_connections'] <= 10, 'both addresses keep the limit')
 
 
 class DeadReadersTest(unittest.TestCase):

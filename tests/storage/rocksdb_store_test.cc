@@ -134,7 +134,7 @@ TEST(RocksDbStore, DamageInATableFileIsDataLossAndNamesTheFile) {
 }
 
 TEST(RocksDbStore, AMissingOrDamagedStoreFileIsDataLoss) {
-  for (const std::string victim : {"sst gone", "sst cut", "manifest cut", "current"}) {
+  for (const std::string victim : {"sst gone", "sst cut", "manifest cut", "current", "current gone"}) {
     const TempDir dir;
     {
       const auto store = MustOpen(SmallStore(dir / "db"));
@@ -148,7 +148,7 @@ TEST(RocksDbStore, AMissingOrDamagedStoreFileIsDataLoss) {
         if (entry.path().filename().string().starts_with("MANIFEST")) path = entry.path().string();
       }
     }
-    if (victim == "sst gone") {
+    if (victim.ends_with(" gone")) {
       std::filesystem::remove(path);
     } else if (victim == "current") {
       WriteFile(path, "garbage");
@@ -159,6 +159,8 @@ TEST(RocksDbStore, AMissingOrDamagedStoreFileIsDataLoss) {
     }
     const absl::Status status = OpenRocksDb(SmallStore(dir / "db")).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << victim << ": " << status;
+    // The rest is kept for analysis.
+    EXPECT_FALSE(FilesEndingWith(dir / "db", ".sst").empty()) << victim;
   }
 }
 
@@ -579,6 +581,17 @@ TEST_P(FaultyStore, AFullDiskIsSaidAndPasses) {
   files_->Heal();
   ASSERT_TRUE(store->Ingest(second.batches).ok());
   EXPECT_EQ(MarkedNumber(*store), 2u);
+}
+
+// RocksDB would abort.
+TEST_P(FaultyStore, WithoutSpaceItIsNotOpened) {
+  ASSERT_NE(Open(), nullptr);
+  files_->SetFreeSpace(1 << 19);
+  const absl::Status status = OpenRocksDb(Options()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(Text(status), HasSubstr("512 KiB are free"));
+  files_->SetFreeSpace(65 << 20);
+  EXPECT_NE(Open(), nullptr);
 }
 
 // The deciding write is one of the last. When it failed nobody can know what is on the disk.
