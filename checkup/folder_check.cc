@@ -44,7 +44,7 @@ absl::Status CheckLog(const std::string& dir, const std::shared_ptr<storage::Dat
 absl::StatusOr<FolderReport> CheckLocked(const std::string& dir, const storage::KeySource& key) {
   FolderReport report;
   if (absl::Status format = storage::CheckDataDir(dir); absl::IsDataLoss(format)) {
-    report.damage.push_back({dir + "/FORMAT", Text(format)});
+    report.damage.push_back({dir + "/" + storage::kFormatFileName, Text(format)});
   } else if (!format.ok()) {
     return format;
   }

@@ -23,10 +23,6 @@ constexpr uint64_t kLargestCache = uint64_t{64} << 20;
 // Longer than any block of a trial takes on any disk; whoever waits longer is told instead of waiting for ever.
 constexpr absl::Duration kPatience = absl::Minutes(5);
 
-void PutBigEndian(uint64_t value, uint8_t* end) {
-  for (int i = 0; i < 8; ++i) *--end = static_cast<uint8_t>(value >> (8 * i));
-}
-
 }  // namespace
 
 EngineOptions ForTrial(EngineOptions options, std::string data_dir) {
@@ -121,15 +117,11 @@ Finding ToFinding(std::string_view name, std::string_view expected, const absl::
 }
 
 Address TrialAddress(uint64_t i) {
-  Address out;
-  PutBigEndian(i + 1, out.bytes.data() + out.bytes.size());
-  return out;
+  return Address::FromView(TrialSlot(i + 1).view().substr(Hash::kSize - Address::kSize));
 }
 
 Hash TrialSlot(uint64_t i) {
-  Hash out;
-  PutBigEndian(i, out.bytes.data() + out.bytes.size());
-  return out;
+  return Hash{U256::FromUint64(i).be};
 }
 
 AccountChange TrialAccount(uint64_t i, uint64_t salt) {

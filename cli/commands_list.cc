@@ -6,6 +6,7 @@
 #include "cli/render.h"
 #include "cli/table.h"
 #include "cli/values.h"
+#include "core/decimal.h"
 #include "core/hex.h"
 
 namespace mptd::cli {
@@ -147,7 +148,7 @@ ExitCode RunAccounts(Session& session, const ListArgs& args) {
             text += line.dump() + "\n";
             continue;
           }
-          table.Add({ToHex(entry.key()), absl::StrCat(account.nonce()), QuantityDecimal(account.balance()),
+          table.Add({ToHex(entry.key()), absl::StrCat(account.nonce()), ToDecimal(account.balance()),
                      EtherText(account.balance()), account.code_hash() == kEmptyCodeHash.view() ? "no" : "yes",
                      account.storage_root() == kEmptyRoot.view() ? "no" : "yes"});
         }

@@ -4,6 +4,7 @@
 #include "cli/render.h"
 #include "cli/table.h"
 #include "cli/values.h"
+#include "core/decimal.h"
 #include "core/hex.h"
 
 namespace mptd::cli {
@@ -33,7 +34,7 @@ ExitCode PrintAccounts(Session& session, const v1::GetAccountsResponse& response
     }
     const v1::Account& account = entry.account();
     table.Add({ToHex(entry.address()), absl::StrCat(account.nonce()), EtherText(account.balance()),
-               QuantityDecimal(account.balance()), account.code_hash() == kEmptyCodeHash.view() ? "no" : "yes",
+               ToDecimal(account.balance()), account.code_hash() == kEmptyCodeHash.view() ? "no" : "yes",
                account.storage_root() == kEmptyRoot.view() ? "no" : "yes"});
   }
   session.terminal().Print(table.Render() + "at " + BlockLine(response.block()) + "\n");
@@ -131,7 +132,7 @@ ExitCode RunStorage(Session& session, const StorageArgs& args) {
   Table table({{"SLOT"}, {"VALUE"}, {"DECIMAL"}});
   for (int i = 0; i < response.values_size(); ++i) {
     const std::string& value = response.values(i);
-    table.Add({ToHex(request.slots(i)), QuantityHex(value), value.empty() ? "0 (not set)" : QuantityDecimal(value)});
+    table.Add({ToHex(request.slots(i)), QuantityHex(value), value.empty() ? "0 (not set)" : ToDecimal(value)});
   }
   session.terminal().Print(table.Render() + "at " + BlockLine(response.block()) + "\n");
   return ExitCode::kOk;

@@ -78,11 +78,9 @@ std::string QuantityHex(std::string_view big_endian) {
   return ToHexQuantity(U256::FromPadded(big_endian));
 }
 
-std::string QuantityDecimal(std::string_view big_endian) { return ToDecimal(big_endian); }
-
 std::string EtherText(std::string_view wei) {
   constexpr size_t kDecimals = 18;
-  std::string digits = QuantityDecimal(wei);
+  std::string digits = ToDecimal(wei);
   if (digits.size() <= kDecimals) digits.insert(0, kDecimals + 1 - digits.size(), '0');
   std::string fraction = digits.substr(digits.size() - kDecimals);
   fraction.erase(fraction.find_last_not_of('0') + 1);
@@ -92,7 +90,7 @@ std::string EtherText(std::string_view wei) {
 }
 
 std::string BalanceText(std::string_view wei) {
-  return absl::StrCat(QuantityDecimal(wei), " wei (", EtherText(wei), " ether)");
+  return absl::StrCat(ToDecimal(wei), " wei (", EtherText(wei), " ether)");
 }
 
 std::string CountText(uint64_t count) {

@@ -23,10 +23,9 @@ absl::StatusOr<std::string> QuantityBytes(std::string_view text);
 absl::StatusOr<absl::Duration> DurationFromText(std::string_view text);
 
 // Big-endian quantities of at most 32 bytes, leading zeros allowed, to text.
-std::string QuantityHex(std::string_view big_endian);      // "0x0", "0x1f"
-std::string QuantityDecimal(std::string_view big_endian);  // "0", "31"
-std::string EtherText(std::string_view wei);               // "1.5": 10^18 wei are one ether, no trailing zeros
-std::string BalanceText(std::string_view wei);             // "1500000000000000000 wei (1.5 ether)"
+std::string QuantityHex(std::string_view big_endian);  // "0x0", "0x1f"
+std::string EtherText(std::string_view wei);           // "1.5": 10^18 wei are one ether, no trailing zeros
+std::string BalanceText(std::string_view wei);         // "1500000000000000000 wei (1.5 ether)"
 
 std::string CountText(uint64_t count);       // "1,234,567"
 using checkup::SizeText;                     // "512 B", "1.5 MiB"

@@ -143,8 +143,7 @@ constexpr Key kKeys[] = {
      .min = 1,
      .max = 1'000'000,
      .help = "Of gRPC, and as many of server.admin_listen where that is set; when there are more, the newest are "
-             "closed within "
-             "a second."},
+             "closed within a second."},
     {.name = "server.max_connection_idle",
      .kind = Kind::kDuration,
      .field = At<&S::server, &S::Server::max_connection_idle>,

@@ -94,7 +94,7 @@ absl::StatusOr<int> OpenLock(const std::string& dir) {
 }
 
 absl::StatusOr<uint32_t> ReadFormat(const std::string& named) {
-  const std::string path = WithoutSlashes(named) + "/FORMAT";
+  const std::string path = WithoutSlashes(named) + "/" + kFormatFileName;
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return PosixError("opening", path, errno);
   const absl::StatusOr<std::string> text = ReadSmall(file.get(), path);
@@ -149,7 +149,7 @@ absl::StatusOr<DataDirLock> ShareDataDir(const std::string& named) {
 
 absl::Status WriteFormat(const std::string& named, bool encrypted) {
   const std::string dir = WithoutSlashes(named);
-  const std::string path = dir + "/FORMAT";
+  const std::string path = dir + "/" + kFormatFileName;
   const std::string draft = path + ".tmp";
   const Descriptor file(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
   if (file.get() < 0) return PosixError("making", draft, errno);

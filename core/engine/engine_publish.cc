@@ -62,6 +62,7 @@ std::shared_ptr<const TransitionRows> EngineImpl::RecordRows(const Transition& t
   rows->slots.reserve(transition.slots_changed);
   VersionIndex& index = store_->rows;
   Bytes slot_key;
+  // Rows lie anywhere in memory: each is asked for some rows before its turn, or the writer waits for every one.
   constexpr size_t kAhead = 8;
   const std::span<const FlatAccount> accounts = transition.accounts;
   for (size_t i = 0; i < accounts.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #include "cli/json_reader.h"
 #include "cli/values.h"
+#include "core/decimal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/support.h"
@@ -134,7 +135,7 @@ TEST(ChangesJsonTest, WhatIsAbsentStaysAbsent) {
 TEST(ChangesJsonTest, NumbersKeepAllTheirDigits) {
   const Read read = ReadText(BlockWith(R"({"balance": 123456789012345678901234567890})"));
   ASSERT_TRUE(read.status.ok()) << read.status;
-  EXPECT_EQ(QuantityDecimal(read.blocks[0].request.changes(0).balance()), "123456789012345678901234567890");
+  EXPECT_EQ(ToDecimal(read.blocks[0].request.changes(0).balance()), "123456789012345678901234567890");
 }
 
 TEST(ChangesJsonTest, TakesOneBlockAnArrayAnObjectWithBlocksAndLines) {

@@ -4,6 +4,7 @@
 #include "cli/client.h"
 #include "cli/progress.h"
 #include "cli/table.h"
+#include "core/decimal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -55,10 +56,10 @@ TEST(ValuesTest, QuantitiesLoseTheirLeadingZeros) {
 TEST(ValuesTest, QuantitiesAsText) {
   EXPECT_EQ(QuantityHex(""), "0x0");
   EXPECT_EQ(QuantityHex(std::string("\0\x0f", 2)), "0xf");
-  EXPECT_EQ(QuantityDecimal(""), "0");
-  EXPECT_EQ(QuantityDecimal(std::string(32, '\xff')),
+  EXPECT_EQ(ToDecimal(""), "0");
+  EXPECT_EQ(ToDecimal(std::string(32, '\xff')),
             "115792089237316195423570985008687907853269984665640564039457584007913129639935");
-  EXPECT_EQ(QuantityDecimal("\x3b\x9a\xca\x07"), "1000000007") << "a limb with leading zeros";
+  EXPECT_EQ(ToDecimal("\x3b\x9a\xca\x07"), "1000000007") << "a limb with leading zeros";
 }
 
 TEST(ValuesTest, EtherHasUpTo18Decimals) {
