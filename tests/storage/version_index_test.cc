@@ -277,7 +277,7 @@ class Concurrent {
   void Run(int readers, uint64_t transitions) {
     std::vector<std::thread> threads;
     for (int i = 0; i < readers; ++i) threads.emplace_back([this, i] { Read(static_cast<uint64_t>(i)); });
-    for (uint64_t s = 1; s <= transitions; ++s) Write(s);
+    for (uint64_t s = 1; s <= transitions || reads_ == 0; ++s) Write(s);
     stop_ = true;
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(wrong_, 0u);
