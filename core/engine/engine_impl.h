@@ -18,6 +18,7 @@
 #include "core/engine/cache_warmer.h"
 #include "core/engine/engine.h"
 #include "core/engine/flusher.h"
+#include "core/engine/history_reader.h"
 #include "core/engine/history_worker.h"
 #include "core/engine/node_cache.h"
 #include "core/engine/state_store.h"
@@ -130,7 +131,7 @@ class EngineImpl final : public StateEngine {
   ViewPtr Head() const ABSL_LOCKS_EXCLUDED(head_mutex_);
   absl::StatusOr<std::shared_ptr<const ViewImpl>> FindView(const BlockSelector& block) const;
   absl::StatusOr<ViewPtr> ViewOnDisk(uint64_t number) const;
-  absl::StatusOr<ViewPtr> TryViewOnDisk(uint64_t number) const;
+  absl::StatusOr<ViewPtr> TryViewOnDisk(uint64_t number, uint64_t rollbacks) const;
   absl::Status IndexOnDisk() const;
   absl::StatusOr<std::optional<uint64_t>> FindIndexed(const BlockSelector& block) const;
   absl::Status NotServed(const std::string& what) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex);
@@ -168,6 +169,8 @@ class EngineImpl final : public StateEngine {
   uint64_t truncated_lsn_ = 0;
   // No limit while the log is replayed: its rollbacks may go further back than what is to be kept by now.
   std::atomic<uint64_t> keep_blocks_{UINT64_MAX - 1};
+
+  mutable BlockRecords records_on_disk_;
 
   mutable absl::Mutex limits_mutex_;
   EngineLimits limits_ ABSL_GUARDED_BY(limits_mutex_);

@@ -143,7 +143,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) cons
       absl::MutexLock lock(&store_->mutex);
       rollbacks = store_->rollbacks;
     }
-    absl::StatusOr<ViewPtr> view = TryViewOnDisk(number);
+    absl::StatusOr<ViewPtr> view = TryViewOnDisk(number, rollbacks);
     absl::MutexLock lock(&store_->mutex);
     // What the index said is then of the chain that memory spoke of, as its reader stays at what it saw.
     if (rollbacks == store_->rollbacks && number >= store_->oldest_served) return view;
@@ -153,7 +153,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::ViewOnDisk(uint64_t number) cons
   }
 }
 
-absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) const {
+absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number, uint64_t rollbacks) const {
   ViewImpl::Parts parts;
   uint64_t front = 0;
   {
@@ -170,7 +170,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) c
   absl::Status status = flusher_->IndexThrough(front);
   if (status.ok()) {
     parts.history = std::make_unique<HistoryReader>(*store_->kv, number);
-    absl::StatusOr<std::optional<BlockRecord>> record = ReadBlockRecord(*store_->kv, number);
+    absl::StatusOr<std::optional<BlockRecord>> record = records_on_disk_.Of(*store_->kv, number, rollbacks);
     if (record.ok() && record->has_value()) {
       parts.block = (*record)->block;
       parts.old_trie = store_->old_tries.Of((*record)->sequence);

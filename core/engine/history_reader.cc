@@ -29,6 +29,23 @@ absl::StatusOr<std::optional<BlockRecord>> ReadBlockRecord(const storage::KeyVal
   return *std::move(record);
 }
 
+absl::StatusOr<std::optional<BlockRecord>> BlockRecords::Of(const storage::KeyValueStore& kv, uint64_t number,
+                                                            uint64_t rollbacks) {
+  constexpr size_t kMaxKept = 1024;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = kept_.find(number);
+    if (rollbacks == rollbacks_ && it != kept_.end()) return std::optional<BlockRecord>(it->second);
+  }
+  absl::StatusOr<std::optional<BlockRecord>> record = ReadBlockRecord(kv, number);
+  if (!record.ok() || !record->has_value()) return record;
+  absl::MutexLock lock(&mutex_);
+  if (rollbacks != rollbacks_ || kept_.size() >= kMaxKept) kept_.clear();
+  rollbacks_ = rollbacks;
+  kept_.insert_or_assign(number, **record);
+  return record;
+}
+
 Bytes HistoryIndexPrefix(Table table, BytesView key) {
   Bytes out;
   out.push_back(static_cast<char>(table));

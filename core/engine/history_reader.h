@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "core/engine/undo_record.h"
@@ -18,6 +19,20 @@ namespace mptd {
 
 // Which block it is whose undo record is in the tables; nullopt when there is none of this number.
 absl::StatusOr<std::optional<BlockRecord>> ReadBlockRecord(const storage::KeyValueStore& kv, uint64_t number);
+
+// The records of the blocks that were asked for last: who proves one of last week's blocks asks for it again and again,
+// and its undo record may have megabytes. Any thread.
+class BlockRecords {
+ public:
+  // As ReadBlockRecord. `rollbacks`: how often the chain had gone back when the caller saw that `number` is in the
+  // tables; what others have read of another chain is not given out.
+  absl::StatusOr<std::optional<BlockRecord>> Of(const storage::KeyValueStore& kv, uint64_t number, uint64_t rollbacks);
+
+ private:
+  absl::Mutex mutex_;
+  uint64_t rollbacks_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<uint64_t, BlockRecord> kept_ ABSL_GUARDED_BY(mutex_);
+};
 
 // One row's changes in a run of blocks.
 struct HistoryEntry {

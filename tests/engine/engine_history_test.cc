@@ -324,6 +324,22 @@ TEST(EngineHistory, BlocksOnDiskAreIndexedWhenSomebodyAsks) {
   EXPECT_EQ((*chain.engine().View(BlockByHash{*chain.at(90).info.hash}))->block(), chain.at(90).info);
 }
 
+TEST(EngineHistory, BlocksOnDiskAreThoseOfTheChainAsItIsNow) {
+  TempDir dir;
+  EngineOptions options = OptionsIn(dir);
+  options.history_memory_bytes = 1;
+  TwinChain chain(options);
+  ApplyWaves(chain, 20);
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    ASSERT_TRUE(chain.engine().Flush().ok());
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+    ASSERT_NO_FATAL_FAILURE(chain.Rollback(8));
+    ASSERT_NO_FATAL_FAILURE(ApplyWaves(chain, 12, seed));
+    ASSERT_NO_FATAL_FAILURE(chain.ExpectAll());
+  }
+}
+
 TEST(EngineHistory, ABlockOnDiskIsKnownWhenItComesAgain) {
   TempDir dir;
   EngineOptions options = OptionsIn(dir);
