@@ -34,9 +34,10 @@ class SegmentedLog final : public ChangeLog {
   absl::StatusOr<uint64_t> Append(std::string_view payload) override;
   absl::Status Sync() override;
   absl::Status TruncateThrough(uint64_t lsn) override;
+  absl::Status RemoveAll() override;
   uint64_t first_lsn() const override {
     MutexLock lock(mutex_);
-    return segments_.front().first_lsn;
+    return segments_.empty() ? last_lsn_ + 1 : segments_.front().first_lsn;
   }
   uint64_t last_lsn() const override { return last_lsn_; }
   uint64_t durable_lsn() const override { return durable_lsn_; }
@@ -261,6 +262,18 @@ absl::Status SegmentedLog::TruncateThrough(uint64_t lsn) {
   if (absl::Status status = files_.SyncDir(options_.dir); !status.ok()) return status;
   if (spare) maker_->AddSpare();
   return absl::OkStatus();
+}
+
+// Lowest first, so that what a crash leaves has no gap.
+absl::Status SegmentedLog::RemoveAll() {
+  if (absl::Status status = TruncateThrough(last_lsn_); !status.ok()) return status;
+  MutexLock lock(mutex_);
+  if (failure_.ok()) failure_ = absl::FailedPreconditionError("the change log is closed");
+  for (; !segments_.empty(); segments_.pop_front()) {
+    const absl::Status status = files_.Remove(segments_.front().path);
+    if (!status.ok() && !absl::IsNotFound(status)) return status;
+  }
+  return files_.SyncDir(options_.dir);
 }
 
 uint64_t SegmentedLog::disk_bytes() const {

@@ -62,6 +62,9 @@ class ChangeLog {
   // Drops segments that hold only records with lsn <= `lsn`; they are in the tables, durably. The current segment
   // stays. An error leaves the log usable; what was not dropped is dropped by a later call.
   virtual absl::Status TruncateThrough(uint64_t lsn) = 0;
+  // Drops every segment, by the thread that appends: all records are in the tables, durably, and nothing is to be
+  // appended any more. What an error leaves there, the next Open finds.
+  virtual absl::Status RemoveAll() = 0;
 
   virtual uint64_t first_lsn() const = 0;  // that the oldest segment begins with; any thread
   virtual uint64_t last_lsn() const = 0;   // `after_lsn` when nothing was appended yet

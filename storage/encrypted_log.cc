@@ -78,6 +78,7 @@ class EncryptedLog final : public ChangeLog {
 
   absl::Status Sync() override { return log_->Sync(); }
   absl::Status TruncateThrough(uint64_t lsn) override { return log_->TruncateThrough(lsn); }
+  absl::Status RemoveAll() override { return log_->RemoveAll(); }
   uint64_t first_lsn() const override { return log_->first_lsn(); }
   uint64_t last_lsn() const override { return log_->last_lsn(); }
   uint64_t durable_lsn() const override { return log_->durable_lsn(); }

@@ -34,6 +34,10 @@ SegmentMaker::~SegmentMaker() {
   { MutexLock lock(mutex_); }  // the thread is before its check, and sees the flag, or waits, and hears the call
   changed_.NotifyAll();
   thread_.join();
+  // The next Open would remove them, too. Until then they would be room that nobody uses.
+  if (TakeSpare()) files_.Remove(spare_path_).IgnoreError();
+  MutexLock lock(mutex_);
+  if (ready_) files_.Remove(ready_->path).IgnoreError();
 }
 
 void SegmentMaker::Run() {

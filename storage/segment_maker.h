@@ -30,7 +30,7 @@ class SegmentMaker {
  public:
   // `files` must outlive this. Temporary names are <dir>/*.tmp; none may exist yet.
   SegmentMaker(LogFileSystem& files, std::string dir, uint64_t segment_bytes);
-  ~SegmentMaker();  // abandons a file in the making
+  ~SegmentMaker();  // abandons a file in the making, and removes what nobody took
   SegmentMaker(const SegmentMaker&) = delete;
   SegmentMaker& operator=(const SegmentMaker&) = delete;
 

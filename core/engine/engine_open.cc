@@ -85,7 +85,8 @@ EngineImpl::~EngineImpl() {
     if (absl::StatusOr<BlockInfo> flushed = Flush(); !flushed.ok()) {
       Emit({EngineEvent::Kind::kFlushFailed, flusher_->queued_nodes(), 0, {}, std::string(flushed.status().message())});
     } else {
-      (void)log_->TruncateThrough(store_->flushed_sequence / 2);
+      const uint64_t flushed_lsn = store_->flushed_sequence / 2;
+      (void)(log_->last_lsn() <= flushed_lsn ? log_->RemoveAll() : log_->TruncateThrough(flushed_lsn));
     }
   }
   history_.reset();

@@ -178,6 +178,26 @@ TEST_F(ChangeLogTest, TruncationDropsWholeSegmentsAndReusesThem) {
   EXPECT_EQ(records, Records(expected_.upper_bound(55), expected_.end()));
 }
 
+TEST_F(ChangeLogTest, NothingIsLeftOfOneWhoseRecordsAreAllInTheTables) {
+  {
+    const auto log = MustOpen(options_, 0);
+    for (int i = 0; i < 10; ++i) Append(*log, 1000);
+    ASSERT_TRUE(log->TruncateThrough(5).ok());
+    ASSERT_TRUE(log->RemoveAll().ok());
+    EXPECT_EQ(log->first_lsn(), 11u);
+    EXPECT_EQ(log->Append("late").status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(options_.dir));
+  {
+    const auto log = MustOpen(options_, 10);
+    EXPECT_EQ(log->last_lsn(), 10u);
+    Append(*log, 10);
+  }
+  Records records;
+  MustOpen(options_, 10, &records);
+  EXPECT_EQ(records, Records(expected_.upper_bound(10), expected_.end()));
+}
+
 TEST_F(ChangeLogTest, AMissingBeginningIsDataLoss) {
   {
     const auto log = MustOpen(options_, 0);
