@@ -13,17 +13,20 @@ using Rows = std::map<std::string, std::string, std::less<>>;
 
 class MemoryIterator final : public Iterator {
  public:
-  explicit MemoryIterator(std::shared_ptr<const Rows> rows) : rows_(std::move(rows)), at_(rows_->end()) {}
+  explicit MemoryIterator(std::shared_ptr<const Rows> rows) : rows_(std::move(rows)), end_(rows_->end()), at_(end_) {}
+  MemoryIterator(std::shared_ptr<const Rows> rows, std::string_view first, std::string_view last)
+      : rows_(std::move(rows)), end_(rows_->upper_bound(last)), at_(first <= last ? rows_->lower_bound(first) : end_) {}
 
   void Seek(std::string_view key) override { at_ = rows_->lower_bound(key); }
   void Next() override { ++at_; }
-  bool Valid() const override { return at_ != rows_->end(); }
+  bool Valid() const override { return at_ != end_; }
   std::string_view key() const override { return at_->first; }
   std::string_view value() const override { return at_->second; }
   absl::Status status() const override { return absl::OkStatus(); }
 
  private:
   const std::shared_ptr<const Rows> rows_;
+  const Rows::const_iterator end_;
   Rows::const_iterator at_;
 };
 
@@ -76,6 +79,10 @@ class MemoryStore final : public KeyValueStore {
   std::unique_ptr<Iterator> NewIterator(Table table) const override {
     MutexLock lock(mutex_);
     return std::make_unique<MemoryIterator>(tables_[static_cast<size_t>(table)]);
+  }
+  std::unique_ptr<Iterator> NewIterator(Table table, std::string_view first, std::string_view last) const override {
+    MutexLock lock(mutex_);
+    return std::make_unique<MemoryIterator>(tables_[static_cast<size_t>(table)], first, last);
   }
 
   absl::Status Ingest(std::span<TableBatch> batches) override {

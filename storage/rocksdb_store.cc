@@ -78,7 +78,13 @@ class ErrorListener final : public rocksdb::EventListener {
 
 class RocksDbIterator final : public Iterator {
  public:
-  RocksDbIterator(std::unique_ptr<rocksdb::Iterator> rows, Table table) : rows_(std::move(rows)), table_(table) {}
+  // Over rows with keys below `end`, or all of them when it is empty.
+  RocksDbIterator(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family, Table table, rocksdb::ReadOptions read,
+                  std::string end = {})
+      : table_(table), end_(std::move(end)), end_slice_(end_) {
+    if (!end_.empty()) read.iterate_upper_bound = &end_slice_;
+    rows_.reset(db.NewIterator(read, family));
+  }
 
   void Seek(std::string_view key) override { rows_->Seek(ToSlice(key)); }
   void Next() override { rows_->Next(); }
@@ -90,8 +96,10 @@ class RocksDbIterator final : public Iterator {
   }
 
  private:
-  const std::unique_ptr<rocksdb::Iterator> rows_;
   const Table table_;
+  const std::string end_;
+  const Slice end_slice_;  // rows_ keeps its address
+  std::unique_ptr<rocksdb::Iterator> rows_;
 };
 
 // Drops rows that have expired when a compaction rewrites them.
@@ -159,6 +167,7 @@ class RocksDbStore final : public KeyValueStore {
   absl::Status MultiGet(Table table, std::span<const std::string_view> keys, std::span<Value> values,
                         bool sorted) const override;
   std::unique_ptr<Iterator> NewIterator(Table table) const override;
+  std::unique_ptr<Iterator> NewIterator(Table table, std::string_view first, std::string_view last) const override;
   absl::Status Ingest(std::span<TableBatch> batches) override;
   std::unique_ptr<BulkLoad> NewBulkLoad() override;
   absl::Status Checkpoint(const std::string& dir) override;
@@ -333,8 +342,21 @@ std::unique_ptr<Iterator> RocksDbStore::NewIterator(Table table) const {
   read.total_order_seek = true;
   // A scan would push out what point lookups need; the index of history is only ever searched.
   read.fill_cache = table == Table::kHistoryIndex;
-  return std::make_unique<RocksDbIterator>(std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(read, Family(table))),
-                                           table);
+  return std::make_unique<RocksDbIterator>(*db_, Family(table), table, read);
+}
+
+std::unique_ptr<Iterator> RocksDbStore::NewIterator(Table table, std::string_view first, std::string_view last) const {
+  const size_t prefix = FilteredPrefix(table);
+  rocksdb::ReadOptions read;
+  read.prefix_same_as_start =
+      prefix != 0 && std::min(first.size(), last.size()) >= prefix && first.substr(0, prefix) == last.substr(0, prefix);
+  read.total_order_seek = !read.prefix_same_as_start;
+  read.fill_cache = false;
+  std::string end(last);
+  end.push_back('\0');
+  auto rows = std::make_unique<RocksDbIterator>(*db_, Family(table), table, read, std::move(end));
+  rows->Seek(first);
+  return rows;
 }
 
 absl::Status RocksDbStore::CheckBackground() {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "rocksdb/filter_policy.h"
+#include "rocksdb/slice_transform.h"
 #include "rocksdb/statistics.h"
 #include "rocksdb/table.h"
 
@@ -66,6 +67,11 @@ rocksdb::BlockBasedTableOptions AppendTable() {
 
 bool IsAppendTable(Table table) { return table == Table::kHistory || table == Table::kChangeLog; }
 
+size_t FilteredPrefix(Table table) {
+  if (table == Table::kAccounts) return 3;
+  return table == Table::kSlots ? 32 : 0;
+}
+
 rocksdb::DBOptions MakeDbOptions(const RocksDbOptions& options) {
   rocksdb::DBOptions db;
   db.create_if_missing = options.create_if_missing;
@@ -105,6 +111,9 @@ rocksdb::ColumnFamilyOptions MakeTableOptions(const RocksDbOptions& options, Tab
   family.compression = ToRocksDb(options.compression);
   // A branch is asked for because its parent has it: a filter for the last level, the largest, would never say no.
   family.optimize_filters_for_hits = table == Table::kAccountNodes || table == Table::kSlotNodes;
+  if (const size_t prefix = FilteredPrefix(table); prefix != 0) {
+    family.prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(prefix));
+  }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(PointLookupTable(table, cache)));
   return family;
 }

@@ -18,6 +18,11 @@ inline constexpr int kCompactionTrigger = 8;
 // already removed all that it covers. That makes it safe to drop whole files that lie in a deleted range.
 bool IsAppendTable(Table table);
 
+// How many bytes at the beginning of its keys a table's filters know beside the whole keys, 0 for none. A leaf whose
+// key is not in memory is looked for by the path to it: six nibbles in a state of ten million accounts, the account and
+// few nibbles more in a storage trie. Files without such a key are not read then.
+size_t FilteredPrefix(Table table);
+
 // All but `env` and `listeners`.
 rocksdb::DBOptions MakeDbOptions(const RocksDbOptions& options);
 rocksdb::ColumnFamilyOptions MakeTableOptions(const RocksDbOptions& options, Table table,

@@ -408,8 +408,8 @@ LeafRow ViewImpl::MakeLeafRow(const Hash* account, const Hash& key, BytesView ro
 // flushed, so this one has, or had, a row in the tables; rows beside it may be of leaves that have gone since, and its
 // own may have gone when the view is not the newest.
 absl::Status ViewImpl::FindRow(Table table, BytesView first, BytesView last, const EachRow& each) const {
-  const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table);
-  for (it->Seek(first); it->Valid() && it->key() <= last; it->Next()) {
+  const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table, first, last);
+  for (; it->Valid(); it->Next()) {
     const std::optional<std::optional<Bytes>> known = IndexedRow(table, it->key());
     if (known && !known->has_value()) continue;
     if (!each(it->key(), known ? BytesView(**known) : it->value())) return absl::OkStatus();

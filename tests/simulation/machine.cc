@@ -186,6 +186,13 @@ class Machine::Tables final : public KeyValueStore {
     machine_.scheduler_.Point(Op::kTable);
     return std::make_unique<Rows>(machine_, kept_.NewIterator(table));
   }
+  std::unique_ptr<storage::Iterator> NewIterator(Table table, std::string_view first,
+                                                 std::string_view last) const override {
+    machine_.scheduler_.Point(Op::kTable);
+    auto rows = std::make_unique<Rows>(machine_, kept_.NewIterator(table, first, last));
+    rows->Seek(first);
+    return rows;
+  }
 
   absl::Status Ingest(std::span<TableBatch> batches) override {
     if (absl::Status status = machine_.OperateTables(/*reads=*/false); !status.ok()) return status;

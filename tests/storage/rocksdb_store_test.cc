@@ -9,6 +9,7 @@
 
 #include "rocksdb/db.h"
 #include "storage/rocksdb_peek.h"
+#include "storage/rocksdb_tuning.h"
 #include "tests/storage/faulty_env.h"
 #include "tests/storage/key_testing.h"
 #include "tests/storage/marked_batches.h"
@@ -80,6 +81,42 @@ TEST(RocksDbStore, AStoreOfANewerProgramIsRefused) {
   const absl::Status status = OpenRocksDb(SmallStore(dir / "db")).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(Text(status), HasSubstr("from_the_future"));
+}
+
+// Files that were written before filters knew beginnings of keys.
+TEST(RocksDbStore, RangesInFilesWhoseFiltersKnowWholeKeysOnly) {
+  const TempDir dir;
+  std::vector<std::string> keys;
+  for (uint64_t i = 0; i < 256; ++i) keys.push_back(std::string(3, static_cast<char>(i)) + std::string(29, 'k'));
+  { MustOpen(SmallStore(dir / "db")); }
+  {
+    RocksDbOptions options = SmallStore(dir / "db");
+    const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+    std::vector<rocksdb::ColumnFamilyDescriptor> families = {{rocksdb::kDefaultColumnFamilyName, {}}};
+    for (size_t i = 0; i < kTableCount; ++i) {
+      const auto table = static_cast<Table>(i);
+      families.emplace_back(std::string(TableName(table)), MakeTableOptions(options, table, cache));
+      families.back().options.prefix_extractor = nullptr;
+    }
+    rocksdb::DB* opened = nullptr;
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    ASSERT_TRUE(rocksdb::DB::Open(MakeDbOptions(options), dir / "db", families, &handles, &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    rocksdb::ColumnFamilyHandle* accounts = handles[1 + static_cast<size_t>(Table::kAccounts)];
+    for (const std::string& key : keys) ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), accounts, key, "old").ok());
+    ASSERT_TRUE(db->Flush(rocksdb::FlushOptions(), accounts).ok());
+    for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  const auto store = MustOpen(SmallStore(dir / "db"));
+  TableBatch batch{Table::kAccounts, {{keys[7], "new"}}, {}};
+  ASSERT_TRUE(IngestAll(*store, {batch}).ok());
+  for (const std::string& key : keys) {
+    const auto rows = store->NewIterator(Table::kAccounts, key.substr(0, 3) + std::string(29, '\0'),
+                                         key.substr(0, 3) + std::string(29, '\xff'));
+    ASSERT_TRUE(rows->Valid()) << rows->status();
+    EXPECT_EQ(rows->key(), key);
+    EXPECT_EQ(rows->value(), key == keys[7] ? "new" : "old");
+  }
 }
 
 TEST(RocksDbStore, LeftOversOfACrashAreRemoved) {

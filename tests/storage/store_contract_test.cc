@@ -229,6 +229,50 @@ TEST_P(StoreContract, IteratorsSeekAndHoldTheirSnapshot) {
   EXPECT_TRUE(old->status().ok());
 }
 
+// Keys as accounts and slots have them, in several files, with rows that are replaced, deleted one by one and by
+// ranges.
+TEST_P(StoreContract, IteratorsOverARange) {
+  Random random(3);
+  const std::string owners[] = {std::string(32, '\x01'), std::string(31, '\x01') + '\x02', std::string(32, '\x03')};
+  for (const Table table : {Table::kAccounts, Table::kSlots, Table::kMeta}) {
+    const auto key = [&] {
+      const std::string tail = {static_cast<char>(random.Below(3)), static_cast<char>(random.Below(2)),
+                                static_cast<char>(0x50 + random.Below(3)), static_cast<char>(random.Below(256))};
+      return (table == Table::kSlots ? owners[random.Below(3)] : std::string()) + tail + std::string(28, 'k');
+    };
+    for (int file = 0; file < 5; ++file) {
+      std::map<std::string, Value> rows;
+      for (int i = 0; i < 200; ++i) {
+        rows[key()] = random.OneIn(5) ? Value() : Value(std::to_string(file));
+      }
+      TableBatch batch{table, {}, {}};
+      for (const auto& [name, value] : rows) {
+        batch.rows.push_back({name, value ? std::optional<std::string_view>(*value) : std::nullopt});
+      }
+      if (file % 2 == 1) batch.delete_ranges.emplace_back(key(), key());
+      Ingest({batch});
+    }
+    for (int i = 0; i < 500; ++i) {
+      std::string first = key();
+      std::string last = key();
+      if (random.OneIn(2)) {  // as far as the path to a leaf goes
+        const size_t known = (table == Table::kSlots ? 32 : 0) + random.Below(5);
+        last = first.substr(0, known) + std::string(first.size() - known, '\xff');
+        first.replace(known, std::string::npos, first.size() - known, '\0');
+      }
+      if (random.OneIn(20)) last.resize(random.Below(4));
+      const ModelTable& all = model_[table];
+      ModelTable expected;
+      for (auto it = all.lower_bound(first); it != all.end() && it->first <= last; ++it) expected.insert(*it);
+      ModelTable found;
+      const std::unique_ptr<Iterator> it = store_->NewIterator(table, first, last);
+      for (; it->Valid(); it->Next()) found.emplace(it->key(), it->value());
+      ASSERT_TRUE(it->status().ok()) << it->status();
+      ASSERT_EQ(found, expected) << TableName(table) << " round " << i;
+    }
+  }
+}
+
 TEST_P(StoreContract, BatchesThatAreNotInOrderAreRefusedWhole) {
   Ingest({{Table::kMeta, {{"kept", "1"}}, {}}});
   const std::vector<std::vector<TableBatch>> wrong = {
