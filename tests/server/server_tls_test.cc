@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -62,7 +63,8 @@ TEST(MemoryFileTest, WhoReadsTwiceCanTellThatItChanged) {
 class ServerTlsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::create_directories(dir_);
+    std::string name = ::testing::TempDir() + "mptd-XXXXXX";
+    dir_ = mkdtemp(name.data());
     Write("ca", authority_.Pem());
     Write("crl", tls::MakeRevocationList(authority_, {}, now_ + absl::Hours(12)));
     Put(New("first"));
@@ -104,8 +106,7 @@ class ServerTlsTest : public ::testing::Test {
   }
 
   const absl::Time now_ = absl::Now();
-  const std::string dir_ =
-      ::testing::TempDir() + "/server_tls_" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::string dir_;  // another for each process: builds are tested beside each other
   const tls::Made authority_ = tls::Make({.name = "authority",
                                           .authority = true,
                                           .not_before = now_ - absl::Hours(1),
