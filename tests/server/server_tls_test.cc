@@ -159,7 +159,7 @@ TEST_F(ServerTlsTest, HealthKnowsTheAgeOfWhatIsInForce) {
 TEST_F(ServerTlsTest, ChangedFilesAreReadWithoutBeingAsked) {
   const auto tls = ServerTls::Open(options_, nullptr, *log_);
   ASSERT_TRUE(tls.ok()) << tls.status();
-  Put(New("second"));
+  Put(New("second, of another size"));  // so soon that the time of its last change may be the first one's
   const absl::Time end = absl::Now() + absl::Minutes(2);
   while (Sample(**tls, "mptd_tls_reloads_total", "ok") < 2 && absl::Now() < end) absl::SleepFor(absl::Milliseconds(20));
   EXPECT_GE(Sample(**tls, "mptd_tls_reloads_total", "ok"), 2);
