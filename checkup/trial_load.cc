@@ -146,13 +146,13 @@ void ReadUntilStopped(Stress& stress, uint64_t seed) {
   }
 }
 
-// Blocks, and now and then the way back; returns how many blocks were applied.
+// Blocks, and now and then the way back, until something was read beside them; returns how many blocks were applied.
 absl::StatusOr<uint64_t> WriteUntil(Stress& stress, absl::Time end) {
   constexpr uint64_t kRollbackEvery = 50;
   std::mt19937_64 random(4);
   std::vector<Hash> roots;  // of blocks 0 on
   uint64_t blocks = 0;
-  while (!stress.stop && (absl::Now() < end || blocks == 0)) {
+  while (!stress.stop && (absl::Now() < end || blocks == 0 || stress.reads == 0)) {
     const absl::StatusOr<BlockInfo> head = stress.trial.Apply(SomeChanges(random, 100, stress.accounts));
     if (!head.ok()) return head.status();
     ++blocks;

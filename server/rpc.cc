@@ -185,7 +185,9 @@ CallBounds WriteBounds(const grpc::CallbackServerContext& context, const RpcLimi
   if (deadline == absl::InfiniteFuture()) {
     if (limits.default_deadline > absl::ZeroDuration()) deadline = now + limits.default_deadline;
   } else {
-    deadline -= std::clamp((deadline - now) / 10, absl::ZeroDuration(), absl::Milliseconds(50));
+    // gRPC sends the time that is left in three digits, rounded up: of a long one that is more than the way back takes.
+    const absl::Duration left = std::max(deadline - now, absl::ZeroDuration());
+    deadline -= std::min(left / 10, absl::Milliseconds(50) + left / 100);
   }
   return {.deadline = deadline, .cancelled = [&context] { return !CheckAlive(context).ok(); }};
 }

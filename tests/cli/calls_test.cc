@@ -27,7 +27,7 @@ const std::string kOther = "0x" + std::string(40, 'b');
 class CallsTest : public ::testing::Test {
  protected:
   Ran Run(std::vector<std::string> args, const std::string& answer = "", bool terminal = false) {
-    args.insert(args.begin(), {"--server", daemon_.address()});
+    args.insert(args.begin(), {"--server", daemon_.address(), "--timeout", "10m"});  // a busy machine is slow
     daemon_.HandOver();
     Ran ran = RunHere(args, answer, terminal);
     daemon_.HandOver();

@@ -107,8 +107,9 @@ TEST(CacheWarmer, AnEmptyFolderHasNothingToRead) {
 
 // Every block is flushed and the memory is small, so that nodes come, go and are written while the rows are read.
 TEST(CacheWarmer, BesideBlocksFlushesAndEvictions) {
-  BlockMaker random(FirstSeed());
-  SCOPED_TRACE(::testing::Message() << "MPTD_TEST_SEED=" << FirstSeed());
+  const uint64_t seed = FirstSeed();
+  SCOPED_TRACE(::testing::Message() << "MPTD_TEST_SEED=" << seed);
+  BlockMaker random(seed);
   TempDir dir;
   EngineOptions plain_options = OptionsIn(dir.path() + "/plain");
   EngineOptions options = OptionsIn(dir.path() + "/warmed");

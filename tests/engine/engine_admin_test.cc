@@ -285,7 +285,7 @@ TEST(EngineAdmin, RepliesSayWhatIsDurable) {
     if (mode == Durability::kAsync) {
       ASSERT_TRUE(chain.engine().Flush().ok());
     }
-    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    const absl::Time deadline = absl::Now() + absl::Minutes(5);
     while (!chain.engine().IsDurable(10) && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(5));
     EXPECT_TRUE(chain.engine().IsDurable(10));
     EXPECT_EQ(chain.engine().Status().durable_number, 10u);
@@ -317,11 +317,9 @@ TEST(EngineAdmin, AFullQueue) {
   TempDir dir;
   EngineOptions options = QuietOptions(dir);
   options.queue_bytes = 200'000;
-  std::mutex mutex;
-  int failures = 0;
-  int waits = 0;
+  std::atomic<int> failures{0};
+  std::atomic<int> waits{0};
   options.on_event = [&](const EngineEvent& event) {
-    const std::lock_guard lock(mutex);
     if (event.kind == EngineEvent::Kind::kFlushFailed) ++failures;
     if (event.kind == EngineEvent::Kind::kBackPressure) ++waits;
   };
@@ -334,11 +332,14 @@ TEST(EngineAdmin, AFullQueue) {
   std::filesystem::remove_all(options.data_dir + "/db/staging");
   std::ofstream(options.data_dir + "/db/staging") << "not a folder";
   absl::Status status;
-  for (uint64_t round = 0; round < 50 && status.ok(); ++round) {
+  // A busy machine may let a deadline pass before the block's turn comes: until one has waited for room.
+  for (uint64_t round = 0; round < 200 && waits == 0; ++round) {
     for (AccountChange& change : changes) change.balance = U256::FromUint64(round + 2);
     const BlockChanges block = chain.Next(changes);
+    const bool full = chain.engine().Status().queue_bytes > options.queue_bytes;
     const absl::Time start = absl::Now();
-    status = chain.engine().Apply(block, start + absl::Milliseconds(300)).status();
+    const absl::Time deadline = full ? start + absl::Milliseconds(300) : absl::InfiniteFuture();
+    status = chain.engine().Apply(block, deadline).status();
     if (status.ok()) {
       ASSERT_EQ(chain.engine().Apply(block)->already_applied, true);
       chain.Adopt(block);
@@ -350,11 +351,11 @@ TEST(EngineAdmin, AFullQueue) {
   EXPECT_TRUE(RetryDelay(status).has_value());
   EXPECT_GT(chain.engine().Status().queue_bytes, options.queue_bytes);
   ASSERT_NO_FATAL_FAILURE(chain.ExpectHead());
-  {
-    const std::lock_guard lock(mutex);
-    EXPECT_GT(failures, 0);
-    EXPECT_GT(waits, 0);
+  EXPECT_GT(waits, 0);
+  for (const absl::Time end = absl::Now() + absl::Minutes(5); failures == 0 && absl::Now() < end;) {
+    absl::SleepFor(absl::Milliseconds(5));
   }
+  EXPECT_GT(failures, 0);
   EXPECT_FALSE(chain.engine().Flush().ok());
   EXPECT_FALSE(chain.engine().Checkpoint(dir.path() + "/copy").ok());
   // Nothing that was answered is lost: the log has it.
@@ -411,7 +412,7 @@ TEST(EngineAdmin, HeadEvents) {
   EXPECT_EQ(first, 1u);
   EXPECT_EQ(chain.engine().WaitForHead(first, absl::Now() + absl::Milliseconds(10)).value(), std::nullopt);
   std::thread follower([&] {
-    absl::StatusOr<std::optional<HeadEvent>> event = chain.engine().WaitForHead(first, absl::Now() + absl::Seconds(60));
+    absl::StatusOr<std::optional<HeadEvent>> event = chain.engine().WaitForHead(first, absl::Now() + absl::Minutes(5));
     ASSERT_TRUE(event.ok() && event->has_value());
     EXPECT_EQ((*event)->block.number, 1u);
     EXPECT_FALSE((*event)->rolled_back);

@@ -181,7 +181,7 @@ class Killer {
     ::close(fds[1]);
     std::vector<Message> messages;
     const bool while_recovering = random_.Below(4) == 0;
-    if (!while_recovering) Receive(fds[0], messages, 60'000, 1);
+    if (!while_recovering) Receive(fds[0], messages, 600'000, 1);
     Receive(fds[0], messages, static_cast<int>(random_.Below(while_recovering ? 60 : 150)), SIZE_MAX);
     ::kill(child, SIGKILL);
     int status = 0;

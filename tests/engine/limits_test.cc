@@ -36,7 +36,7 @@ void ApplyRounds(TwinChain& chain, uint64_t first, uint64_t n) {
 
 // Waits for the writer, which clears up behind a block or a little later.
 bool Becomes(const std::function<bool()>& wanted) {
-  const absl::Time end = absl::Now() + absl::Seconds(60);
+  const absl::Time end = absl::Now() + absl::Minutes(4);
   while (!wanted() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(10));
   return wanted();
 }

@@ -149,7 +149,7 @@ TEST(EngineStatistics, EvictionsAreCounted) {
     ASSERT_TRUE(chain.engine().Flush().ok());
   }
   // The writer clears up behind a block, or a little later.
-  const absl::Time end = absl::Now() + absl::Seconds(20);
+  const absl::Time end = absl::Now() + absl::Minutes(4);
   const auto evicted = [&] {
     const EngineStatistics statistics = chain.engine().Statistics();
     return statistics.evicted_rows > 0 && statistics.evicted_nodes > 0;

@@ -238,17 +238,18 @@ TEST_F(CallerLimitsTest, AReaderThatStalls) {
   options_.limits.caller.stream_stall = absl::Seconds(1);
   Start();
   ApplyAccounts(10'000);
+  engine_->HoldScans(true);
   grpc::ClientContext context;
   pb::StreamAccountsRequest request;
   request.set_page_size(1000);
   auto reader = state_->StreamAccounts(&context, request);
-  pb::StreamAccountsResponse page;
-  ASSERT_TRUE(reader->Read(&page));
-  EXPECT_EQ(engine_->live_views(), 1);
+  EXPECT_TRUE(Eventually([&] { return engine_->live_views() == 1; }));
+  engine_->HoldScans(false);
   EXPECT_TRUE(Eventually([&] { return engine_->live_views() == 0; }));
   EXPECT_TRUE(Eventually([&] { return Metric("mptd_grpc_open_streams") == 0; }));
   EXPECT_TRUE(Eventually([&] { return Refused("max_stream_stall") == 1; }));
   EXPECT_EQ(Metric("mptd_grpc_calls_total{method=\"StreamAccounts\",code=\"RESOURCE_EXHAUSTED\"}"), 1);
+  pb::StreamAccountsResponse page;
   while (reader->Read(&page)) {
   }
   EXPECT_FALSE(reader->Finish().ok());

@@ -342,18 +342,35 @@ TEST_F(DaemonLifeTest, StopFlushes) {
 
 // Calls are answered during the delay, though nobody should send new ones.
 TEST_F(DaemonLifeTest, NotReadyComesBeforeTheDrainDelay) {
-  options_.drain_delay = absl::Seconds(1);
-  Start();
-  const std::string http = daemon_->http_addresses()[0];
-  std::thread stopper([&] { EXPECT_TRUE(daemon_->Stop().ok()); });
-  EXPECT_TRUE(Eventually([&] {
-    return Http(http, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").find("shutting down") != std::string::npos;
-  }));
-  EXPECT_TRUE(Eventually([&] { return Health("") == 2; }));
-  EXPECT_TRUE(Answers());
-  EXPECT_THAT(Http(http, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"), HasSubstr("200 OK"));
-  stopper.join();
-  EXPECT_FALSE(Answers());
+  bool in_time = false;
+  // A machine that is too slow to ask within the delay gets a longer one.
+  for (options_.drain_delay = absl::Seconds(1); !in_time && !HasFailure(); options_.drain_delay *= 5) {
+    ASSERT_LT(options_.drain_delay, absl::Minutes(3));
+    Start();
+    const std::string http = daemon_->http_addresses()[0];
+    const auto get = [&](const std::string& path) {
+      return Http(http, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    };
+    engine_->HoldApplies(true);  // so that HTTP is there until the end of this life
+    std::thread caller([&] {
+      pb::ApplyStateChangesResponse response;
+      EXPECT_TRUE(Call(&pb::StateService::Stub::ApplyStateChanges, BlockRequest(1), &response).ok());
+    });
+    EXPECT_TRUE(Eventually([&] { return engine_->applies_waiting() == 1; }));
+    const absl::Time end = absl::Now() + options_.drain_delay;
+    std::thread stopper([&] { EXPECT_TRUE(daemon_->Stop().ok()); });
+    EXPECT_TRUE(Eventually([&] { return get("/readyz").find("shutting down") != std::string::npos; }));
+    int health = 1;
+    EXPECT_TRUE(Eventually([&] { return (health = Health("")) != 1; }));
+    const bool answers = Answers();
+    in_time = absl::Now() < end;
+    EXPECT_THAT(get("/livez"), HasSubstr("200 OK"));
+    engine_->HoldApplies(false);
+    caller.join();
+    stopper.join();
+    EXPECT_TRUE(!in_time || (health == 2 && answers)) << health << " " << answers;
+    EXPECT_FALSE(Answers());
+  }
 }
 
 TEST_F(DaemonLifeTest, TheLogSaysWhatHappens) {

@@ -269,8 +269,10 @@ absl::StatusOr<ApplyResult> FakeEngine::Apply(BlockChanges block, absl::Time dea
                                               const std::function<bool()>& cancelled) {
   std::unique_lock lock(mutex_);
   ++applies_waiting_;
+  apply_deadline_ = deadline;
   changed_.notify_all();
-  while (hold_applies_ && absl::Now() < deadline && !(cancelled && cancelled())) {
+  const uint64_t give_ups = give_ups_;
+  while (hold_applies_ && give_ups == give_ups_ && absl::Now() < deadline && !(cancelled && cancelled())) {
     changed_.wait_for(lock, std::chrono::milliseconds(5));
   }
   --applies_waiting_;
@@ -421,6 +423,17 @@ void FakeEngine::HoldApplies(bool hold) {
   const std::unique_lock lock(mutex_);
   hold_applies_ = hold;
   changed_.notify_all();
+}
+
+void FakeEngine::GiveUpApplies() {
+  const std::unique_lock lock(mutex_);
+  ++give_ups_;
+  changed_.notify_all();
+}
+
+absl::Time FakeEngine::apply_deadline() const {
+  const std::unique_lock lock(mutex_);
+  return apply_deadline_;
 }
 
 int FakeEngine::applies_waiting() const {

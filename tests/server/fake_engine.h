@@ -44,7 +44,11 @@ class FakeEngine final : public StateEngine {
 
   // Apply waits while this is held; it gives up as the real one does, at the deadline or when cancelled.
   void HoldApplies(bool hold);
+  // Those that are held give up now, as if their deadlines had come.
+  void GiveUpApplies();
   int applies_waiting() const;
+  // Of the last call.
+  absl::Time apply_deadline() const;
   // Every scan of a page waits while this is held.
   void HoldScans(bool hold);
   int scans_done() const { return scans_done_; }
@@ -90,6 +94,8 @@ class FakeEngine final : public StateEngine {
   bool hold_applies_ = false;
   bool hold_scans_ = false;
   int applies_waiting_ = 0;
+  uint64_t give_ups_ = 0;  // how often GiveUpApplies was called
+  absl::Time apply_deadline_;
   std::string read_only_;
   std::function<void()> view_hook_;
   std::optional<Hash> genesis_root_;

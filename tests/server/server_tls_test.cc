@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -62,7 +63,8 @@ TEST(MemoryFileTest, WhoReadsTwiceCanTellThatItChanged) {
 class ServerTlsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::create_directories(dir_);
+    std::string name = ::testing::TempDir() + "mptd-XXXXXX";
+    dir_ = mkdtemp(name.data());
     Write("ca", authority_.Pem());
     Write("crl", tls::MakeRevocationList(authority_, {}, now_ + absl::Hours(12)));
     Put(New("first"));
@@ -104,8 +106,7 @@ class ServerTlsTest : public ::testing::Test {
   }
 
   const absl::Time now_ = absl::Now();
-  const std::string dir_ =
-      ::testing::TempDir() + "/server_tls_" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::string dir_;  // another for each process: builds are tested beside each other
   const tls::Made authority_ = tls::Make({.name = "authority",
                                           .authority = true,
                                           .not_before = now_ - absl::Hours(1),
@@ -158,7 +159,7 @@ TEST_F(ServerTlsTest, HealthKnowsTheAgeOfWhatIsInForce) {
 TEST_F(ServerTlsTest, ChangedFilesAreReadWithoutBeingAsked) {
   const auto tls = ServerTls::Open(options_, nullptr, *log_);
   ASSERT_TRUE(tls.ok()) << tls.status();
-  Put(New("second"));
+  Put(New("second, of another size"));  // so soon that the time of its last change may be the first one's
   const absl::Time end = absl::Now() + absl::Minutes(2);
   while (Sample(**tls, "mptd_tls_reloads_total", "ok") < 2 && absl::Now() < end) absl::SleepFor(absl::Milliseconds(20));
   EXPECT_GE(Sample(**tls, "mptd_tls_reloads_total", "ok"), 2);

@@ -393,16 +393,17 @@ TEST_F(StreamsTest, ADeadReaderDoesNotPinItsView) {
   options_.limits.caller.stream_age = absl::Seconds(2);
   Start();
   ApplyMany(10'000, 0);
+  engine_->HoldScans(true);  // and with them the view, however long the stream has had it
   pb::StreamAccountsRequest request;
   request.set_page_size(100);
   auto reader = state_->StreamAccounts(&context_, request);
-  pb::StreamAccountsResponse page;
-  ASSERT_TRUE(reader->Read(&page));
-  EXPECT_EQ(engine_->live_views(), 1);
+  EXPECT_TRUE(Eventually([&] { return engine_->live_views() == 1; }));
+  engine_->HoldScans(false);
   EXPECT_TRUE(Eventually([&] { return engine_->live_views() == 0; }));
   // It is told where to go on, or is cut off if it took too long for that as well.
-  std::string next = page.next_key();
-  while (reader->Read(&page)) next = page.next_key();
+  pb::StreamAccountsResponse page;
+  while (reader->Read(&page)) {
+  }
   const grpc::Status status = reader->Finish();
   if (status.error_code() == StatusCode::ABORTED) {
     EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(status).reason(), "STREAM_TOO_OLD");
@@ -502,9 +503,7 @@ TEST_F(StreamsTest, AfterTheGracePeriodCallsAreCancelled) {
     unary = Call(&Stub::ApplyStateChanges, BlockRequest(1), &response);
   });
   EXPECT_TRUE(Eventually([&] { return engine_->applies_waiting() == 1; }));
-  const absl::Time start = absl::Now();
-  EXPECT_TRUE(daemon_->Stop().ok());
-  EXPECT_LT(absl::Now() - start, absl::Seconds(3));
+  EXPECT_TRUE(daemon_->Stop().ok()) << "nothing else would ever end the call";
   caller.join();
   EXPECT_FALSE(unary.ok());
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -22,7 +23,8 @@ constexpr int64_t kNow = 1'500'000'000;
 class TlsFilesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::create_directories(dir_);
+    std::string name = ::testing::TempDir() + "mptd-XXXXXX";
+    dir_ = mkdtemp(name.data());
     Write("cert", server_.Pem());
     Write("key", server_.KeyPem());
     Write("ca", authority_.Pem());
@@ -46,8 +48,7 @@ class TlsFilesTest : public ::testing::Test {
     return std::string(read.status().message());
   }
 
-  const std::string dir_ =
-      ::testing::TempDir() + "/tls_files_" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::string dir_;  // another for each process: builds are tested beside each other
   const Made authority_ = Make({.name = "authority", .authority = true});
   const Made server_ = Make({.name = "mptd", .issuer = &authority_});
 };
