@@ -7,6 +7,7 @@ import glob
 import gzip
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -25,7 +26,9 @@ SHORT = os.environ.get('MPTD_TEST_SCALE') == 'short'
 MPTD = os.path.join(BIN, 'mptd')
 MPTCTL = os.path.join(BIN, 'mptctl')
 # Sanitizers and two busy cores make everything slower; nothing here waits this long when all is well.
-PATIENCE = 120
+PATIENCE = 300
+# Flags of a daemon that is to be ready all the time: one whose disk is busy for seconds may say that it is not.
+PATIENT = ('--health.check_timeout', '1h')
 
 ZERO_HASH = bytes(32)
 EMPTY_ROOT = bytes.fromhex('56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421')
@@ -174,10 +177,29 @@ def error_details(error):
 
 # --- the daemon -----------------------------------------------------------------------------------------------------
 
+# Below the ports that the kernel gives to connections and to those who ask for any: nobody gets one of these by chance.
+PORTS = range(20_000, 32_768)
+_claims = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that no other test takes before this process ends. The claim on it is a socket
+    without a file, which the kernel takes back with the process."""
+    while True:
+        port = random.choice(PORTS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f'\0mptd-test-port-{port}')
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        with socket.socket() as probe:
+            try:
+                probe.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                continue
 
 
 class Daemon:
@@ -229,9 +251,17 @@ class Daemon:
     def open_channel(self, target, options):
         return grpc.insecure_channel(target, options=options)
 
-    def log(self):
+    def whole_log(self):
         with open(self.log_path, encoding='utf-8', errors='replace') as file:
-            return file.read()[-8000:]
+            return file.read()
+
+    def log(self):
+        """The end of it, for the message of a failure."""
+        return self.whole_log()[-8000:]
+
+    def logs(self, pattern):
+        """Whether something comes to stand in the log: a thread of its own writes it, a moment behind what it tells."""
+        return eventually(lambda: re.search(pattern, self.whole_log()))
 
     def stop(self, sig=signal.SIGTERM):
         """Ends the process and returns its exit code (-9 for a kill)."""
@@ -259,8 +289,8 @@ class Daemon:
                 code = self.stop()
                 if check and code not in (0, -signal.SIGKILL):
                     raise AssertionError(f'mptd exited with {code}:\n{self.log()}')
-                if 'Sanitizer' in self.log():
-                    raise AssertionError('a sanitizer found something:\n' + self.log())
+                if 'Sanitizer' in self.whole_log():
+                    raise AssertionError('a sanitizer found something:\n' + self.whole_log())
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 

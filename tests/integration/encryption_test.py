@@ -1,4 +1,5 @@
 """Encrypted data folders: nothing readable in any file, kills, rotation under load, wrong keys, checkpoints."""
+import contextlib
 import json
 import os
 import shutil
@@ -30,11 +31,12 @@ def apply_block(daemon, number):
 
 
 def files_with(folder, marker):
+    """Also of a daemon that runs, which may remove a file before it is looked into."""
     found = []
     for directory, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(directory, name)
-            with open(path, 'rb') as file:
+            with contextlib.suppress(FileNotFoundError), open(path, 'rb') as file:
                 if marker in file.read():
                     found.append(os.path.relpath(path, folder))
     return found
