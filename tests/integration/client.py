@@ -3,6 +3,7 @@
 Everything goes over a socket to the built programs in MPTD_BIN. MPTD_TESTDATA is the folder of vectors, MPTD_SOURCE the
 checkout. MPTD_TEST_SCALE=short makes the long tests short, for builds with sanitizers.
 """
+import collections
 import glob
 import gzip
 import json
@@ -179,12 +180,14 @@ def error_details(error):
 
 # Below the ports that the kernel gives to connections and to those who ask for any: nobody gets one of these by chance.
 PORTS = range(20_000, 32_768)
-_claims = []
+# More than a test uses at the same time; a campaign of kills starts thousands of daemons.
+MOST_CLAIMS = 100
+_claims = collections.deque()
 
 
 def free_port():
-    """A port that nobody listens on, and that no other test takes before this process ends. The claim on it is a socket
-    without a file, which the kernel takes back with the process."""
+    """A port that nobody listens on, and that no other test takes as long as it is among the last that this process asked for.
+    The claim on it is a socket without a file, which the kernel takes back with the process."""
     while True:
         port = random.choice(PORTS)
         claim = socket.socket(socket.AF_UNIX)
@@ -194,6 +197,8 @@ def free_port():
             claim.close()
             continue
         _claims.append(claim)
+        if len(_claims) > MOST_CLAIMS:
+            _claims.popleft().close()
         with socket.socket() as probe:
             try:
                 probe.bind(('127.0.0.1', port))
@@ -231,9 +236,10 @@ class Daemon:
         size = 256 << 20
         self.channel = self.open_channel(target, [
             ('grpc.max_receive_message_length', size), ('grpc.max_send_message_length', size),
-            # A refused connection is tried again soon: the daemon is just starting.
-            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.min_reconnect_backoff_ms', 20),
-            ('grpc.max_reconnect_backoff_ms', 200), ('grpc.use_local_subchannel_pool', 1)])
+            # A refused connection is tried again soon: the daemon is just starting. One that is made may take its time, which
+            # the third of these says, whatever it is called.
+            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.max_reconnect_backoff_ms', 200),
+            ('grpc.min_reconnect_backoff_ms', 60_000), ('grpc.use_local_subchannel_pool', 1)])
         self.state = pb_grpc.StateServiceStub(self.channel)
         self.admin = admin_grpc.AdminServiceStub(self.channel)
         ready = grpc.channel_ready_future(self.channel)
