@@ -184,11 +184,11 @@ class EncryptionTest(unittest.TestCase):
         self.assertIn('exit status 3', self.refused('--security.encryption_key_command', 'exit 3'))
         for path, changed in before.items():
             self.assertEqual(os.stat(os.path.join(self.data, path)).st_mtime_ns, changed, path)
-        checked = subprocess.run([MPTD, 'check', '--data-dir', self.data, '-o', 'json',
+        checked = subprocess.run([MPTD, 'check', '--quick', '--data-dir', self.data, '-o', 'json',
                                   '--security.encryption_key_file', other], capture_output=True, text=True,
                                  timeout=PATIENCE, env=environment())
         self.assertIn('the key that is configured is', checked.stdout)
-        checked = subprocess.run([MPTD, 'check', '--data-dir', self.data, '-o', 'json',
+        checked = subprocess.run([MPTD, 'check', '--quick', '--data-dir', self.data, '-o', 'json',
                                   '--security.encryption_key_file', self.key], capture_output=True, text=True,
                                  timeout=PATIENCE, env=environment())
         self.assertIn('block 1', checked.stdout)
