@@ -108,7 +108,7 @@ class ProgramTest : public ::testing::Test {
   }
   // The address in the line that says where it listens.
   static std::string AddressOf(const Process& process) {
-    for (const absl::Time end = absl::Now() + absl::Minutes(5); absl::Now() < end;) {
+    for (const absl::Time end = absl::Now() + absl::Seconds(60); absl::Now() < end;) {
       const std::string text = ReadFile(process.errors);
       const size_t at = text.find("listening grpc=");
       const size_t blank = text.find(' ', at == std::string::npos ? 0 : at + 15);
@@ -215,7 +215,7 @@ TEST_F(ProgramTest, TheLogFileIsOpenedAnew) {
   const std::string log = dir_ + "/mptd.log";
   const Process daemon = Spawn(Flags("data", {"--logging.file=" + log}));
   const auto wait_for = [&](const std::string& path, const std::string& what) {
-    for (const absl::Time end = absl::Now() + absl::Minutes(5); absl::Now() < end;) {
+    for (const absl::Time end = absl::Now() + absl::Seconds(60); absl::Now() < end;) {
       if (ReadFile(path).find(what) != std::string::npos) return true;
       absl::SleepFor(absl::Milliseconds(10));
     }
