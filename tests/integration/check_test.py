@@ -197,7 +197,9 @@ class CheckTest(unittest.TestCase):
             opened = f'/proc/{process.pid}/fd'
             while process.poll() is None:
                 try:
-                    if any(os.readlink(os.path.join(opened, fd)).startswith(self.data) for fd in os.listdir(opened)):
+                    links = [os.readlink(os.path.join(opened, fd)) for fd in os.listdir(opened)]
+                    # Where files cannot be made without a name, it has one for a moment.
+                    if any(link.startswith(self.data) and link.endswith(' (deleted)') for link in links):
                         process.send_signal(sig)
                         break
                 except OSError:
