@@ -26,15 +26,17 @@ std::optional<std::string_view> WithoutSuffix(std::string_view name) {
   return name.substr(0, name.size() - std::string_view(kPartialSuffix).size());
 }
 
-// The names of the folders in `dir`; links are not followed.
+// The names of the folders in `dir`; links are not followed. A daemon may be making and removing checkpoints there: a
+// name that is gone before it is looked at is left out.
 absl::StatusOr<std::vector<std::string>> Folders(const std::string& dir) {
   std::vector<std::string> names;
   std::error_code error;
   fs::directory_iterator it(dir, error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
     const fs::file_status status = it->symlink_status(error);
-    if (error) break;
     if (fs::is_directory(status)) names.push_back(it->path().filename());
+    if (status.type() == fs::file_type::not_found) error.clear();  // libstdc++ tells it as an error, too
+    if (error) break;
   }
   if (error) return PosixError("listing", dir, error.value());
   std::sort(names.begin(), names.end());

@@ -55,10 +55,13 @@ void Rpc::Stop() {
 }
 
 bool Rpc::TryEnter(size_t bytes) {
+  // Never above the limit, not even for a moment: that would refuse others, and show in the metric.
+  size_t running = running_.load(std::memory_order_relaxed);
+  do {
+    if (running >= limits_.max_concurrent_calls) return false;
+  } while (!running_.compare_exchange_weak(running, running + 1, std::memory_order_relaxed));
   request_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-  if (running_.fetch_add(1, std::memory_order_relaxed) < limits_.max_concurrent_calls) return true;
-  Leave(bytes);
-  return false;
+  return true;
 }
 
 void Rpc::Record(Method method, const absl::Status& status, absl::Duration duration, const CallTrace& trace) {

@@ -34,7 +34,7 @@ class Program:
 
     def __init__(self, path, *words):
         self.path, self.words = path, words
-        done = subprocess.run([path, *words, '--help'], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([path, *words, '--help'], capture_output=True, text=True, timeout=300, check=False)
         self.known = done.returncode == 0
         self.help = done.stdout
         self.flags = {}  # flag: whether it takes a value

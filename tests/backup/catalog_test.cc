@@ -3,6 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include "tests/backup/checkpoint_folder.h"
 
 namespace mptd::backup {
@@ -117,6 +123,29 @@ TEST_F(CatalogTest, RemainsGoAndNothingElse) {
   EXPECT_TRUE(Exists(used));
   EXPECT_TRUE(Exists("mine.partial"));
   EXPECT_TRUE(Exists(whole));
+}
+
+// As a daemon does with its own checkpoints while `mptctl checkpoint list` looks at them.
+TEST_F(CatalogTest, NamesMayComeAndGoMeanwhile) {
+  std::vector<std::string> moving;
+  for (int i = 0; i < 50; ++i) {
+    moving.push_back(dir_ + "/moving-" + std::to_string(i));
+    std::filesystem::create_directory(moving.back());
+  }
+  std::atomic<bool> over{false};
+  std::thread mover([&] {
+    while (!over) {
+      for (const std::string& path : moving) std::filesystem::rename(path, path + "-x");
+      for (const std::string& path : moving) std::filesystem::rename(path + "-x", path);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    const absl::StatusOr<std::vector<Listed>> listed = ListCheckpoints(dir_);
+    EXPECT_TRUE(listed.ok()) << listed.status();
+    if (!listed.ok()) break;
+  }
+  over = true;
+  mover.join();
 }
 
 TEST_F(CatalogTest, AFolderThatIsNotThereIsAnError) {

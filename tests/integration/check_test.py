@@ -11,7 +11,7 @@ import unittest
 
 import grpc
 
-from client import MPTCTL, MPTD, PATIENCE, Daemon, admin_pb, environment, free_port, pb, start_process
+from client import MPTCTL, MPTD, PATIENCE, PATIENT, Daemon, admin_pb, environment, free_port, pb, start_process
 
 NOBODY = 65534
 TRIALS = ['trie_implementation', 'state_root', 'merkle_proofs', 'cache', 'persistence', 'performance', 'stress_test',
@@ -197,7 +197,9 @@ class CheckTest(unittest.TestCase):
             opened = f'/proc/{process.pid}/fd'
             while process.poll() is None:
                 try:
-                    if any(os.readlink(os.path.join(opened, fd)).startswith(self.data) for fd in os.listdir(opened)):
+                    links = [os.readlink(os.path.join(opened, fd)) for fd in os.listdir(opened)]
+                    # Where files cannot be made without a name, it has one for a moment.
+                    if any(link.startswith(self.data) and link.endswith(' (deleted)') for link in links):
                         process.send_signal(sig)
                         break
                 except OSError:
@@ -211,13 +213,14 @@ class DoctorTest(unittest.TestCase):
         return run([MPTCTL, '--server', f'127.0.0.1:{daemon.port}', 'doctor', '-o', 'json', *flags])
 
     def test_a_healthy_daemon(self):
-        with Daemon() as daemon:
+        with Daemon(*PATIENT) as daemon:
             apply_some(daemon, 5)
             done = self.doctor(daemon)
             result, checks = findings(done)
+            # How full the disk of the tests is, and how fast, is not the daemon's doing.
+            possible = {'disk': ('ok', 'warning', 'failed'), 'health_level': ('ok', 'warning')}
             for name, check in checks.items():
-                # How full the disk of the tests is, is not the daemon's doing.
-                self.assertIn(check['result'], ('ok', 'warning', 'failed') if name == 'disk' else ('ok',), check)
+                self.assertIn(check['result'], possible.get(name, ('ok',)), check)
             self.assertEqual(done.returncode, {'ok': 0, 'warning': 1, 'failed': 2}[result])
             table = run([MPTCTL, '--server', f'127.0.0.1:{daemon.port}', 'doctor'])
             self.assertRegex(table.stdout, r'(?m)^queue +ok ')

@@ -3,10 +3,12 @@
 Everything goes over a socket to the built programs in MPTD_BIN. MPTD_TESTDATA is the folder of vectors, MPTD_SOURCE the
 checkout. MPTD_TEST_SCALE=short makes the long tests short, for builds with sanitizers.
 """
+import collections
 import glob
 import gzip
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -25,7 +27,9 @@ SHORT = os.environ.get('MPTD_TEST_SCALE') == 'short'
 MPTD = os.path.join(BIN, 'mptd')
 MPTCTL = os.path.join(BIN, 'mptctl')
 # Sanitizers and two busy cores make everything slower; nothing here waits this long when all is well.
-PATIENCE = 120
+PATIENCE = 300
+# Flags of a daemon that is to be ready all the time: one whose disk is busy for seconds may say that it is not.
+PATIENT = ('--health.check_timeout', '1h')
 
 ZERO_HASH = bytes(32)
 EMPTY_ROOT = bytes.fromhex('56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421')
@@ -174,10 +178,33 @@ def error_details(error):
 
 # --- the daemon -----------------------------------------------------------------------------------------------------
 
+# Below the ports that the kernel gives to connections and to those who ask for any: nobody gets one of these by chance.
+PORTS = range(20_000, 32_768)
+# More than a test uses at the same time; a campaign of kills starts thousands of daemons.
+MOST_CLAIMS = 100
+_claims = collections.deque()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that no other test takes as long as it is among the last that this process asked for.
+    The claim on it is a socket without a file, which the kernel takes back with the process."""
+    while True:
+        port = random.choice(PORTS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f'\0mptd-test-port-{port}')
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        if len(_claims) > MOST_CLAIMS:
+            _claims.popleft().close()
+        with socket.socket() as probe:
+            try:
+                probe.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                continue
 
 
 class Daemon:
@@ -209,9 +236,10 @@ class Daemon:
         size = 256 << 20
         self.channel = self.open_channel(target, [
             ('grpc.max_receive_message_length', size), ('grpc.max_send_message_length', size),
-            # A refused connection is tried again soon: the daemon is just starting.
-            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.min_reconnect_backoff_ms', 20),
-            ('grpc.max_reconnect_backoff_ms', 200), ('grpc.use_local_subchannel_pool', 1)])
+            # A refused connection is tried again soon: the daemon is just starting. One that is made may take its time, which
+            # the third of these says, whatever it is called.
+            ('grpc.initial_reconnect_backoff_ms', 20), ('grpc.max_reconnect_backoff_ms', 200),
+            ('grpc.min_reconnect_backoff_ms', 60_000), ('grpc.use_local_subchannel_pool', 1)])
         self.state = pb_grpc.StateServiceStub(self.channel)
         self.admin = admin_grpc.AdminServiceStub(self.channel)
         ready = grpc.channel_ready_future(self.channel)
@@ -229,9 +257,17 @@ class Daemon:
     def open_channel(self, target, options):
         return grpc.insecure_channel(target, options=options)
 
-    def log(self):
+    def whole_log(self):
         with open(self.log_path, encoding='utf-8', errors='replace') as file:
-            return file.read()[-8000:]
+            return file.read()
+
+    def log(self):
+        """The end of it, for the message of a failure."""
+        return self.whole_log()[-8000:]
+
+    def logs(self, pattern):
+        """Whether something comes to stand in the log: a thread of its own writes it, a moment behind what it tells."""
+        return eventually(lambda: re.search(pattern, self.whole_log()))
 
     def stop(self, sig=signal.SIGTERM):
         """Ends the process and returns its exit code (-9 for a kill)."""
@@ -259,8 +295,8 @@ class Daemon:
                 code = self.stop()
                 if check and code not in (0, -signal.SIGKILL):
                     raise AssertionError(f'mptd exited with {code}:\n{self.log()}')
-                if 'Sanitizer' in self.log():
-                    raise AssertionError('a sanitizer found something:\n' + self.log())
+                if 'Sanitizer' in self.whole_log():
+                    raise AssertionError('a sanitizer found something:\n' + self.whole_log())
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 

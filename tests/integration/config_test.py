@@ -10,7 +10,8 @@ import grpc
 import jsonschema
 import yaml
 
-from client import MPTD, PATIENCE, SOURCE, Daemon, admin_pb, environment, error_details, pb, with_sanitizer
+from client import (MPTD, PATIENCE, SOURCE, Daemon, admin_pb, environment, error_details, eventually, pb,
+                    with_sanitizer)
 
 
 def printed(*flags):
@@ -65,11 +66,8 @@ class ReloadTest(unittest.TestCase):
 
             write('limits: {max_accounts_per_transition: 2}\n')
             daemon.process.send_signal(signal.SIGHUP)
-            end = time.monotonic() + PATIENCE
-            while self.value(daemon) != '2' and time.monotonic() < end:
-                time.sleep(0.02)
-            self.assertEqual(self.value(daemon), '2')
-            self.assertIn('config_refused', daemon.log())
+            self.assertTrue(eventually(lambda: self.value(daemon) == '2'))
+            self.assertTrue(daemon.logs('config_refused'))
 
     @staticmethod
     def value(daemon):
@@ -80,13 +78,15 @@ class ReloadTest(unittest.TestCase):
 @unittest.skipIf(with_sanitizer(), 'the limit is far below what such a build takes')
 class MemoryTest(unittest.TestCase):
     def test_the_limit_is_kept_under_load(self):
-        # Without a limit these blocks take 320 MiB.
-        limit, blocks = 256 << 20, 12
+        # Without a limit these blocks take more than 400 MiB. There is room for a few between where calls are refused and the
+        # limit, should the thread that looks at the memory not get its turn.
+        limit, blocks = 384 << 20, 24
         with Daemon('--max-memory', str(limit)) as daemon:
             code = os.urandom(20_000)
             refused, number = 0, 0
             end = time.monotonic() + PATIENCE
-            while number < blocks and time.monotonic() < end:
+            # When blocks come slowly, caches that shrink may be enough, and it may take more of them.
+            while (number < blocks or not refused and 'memory_short' not in daemon.whole_log()) and time.monotonic() < end:
                 changes = [pb.AccountChange(address=(number * 200 + i).to_bytes(20, 'big'), nonce=1,
                                             code=i.to_bytes(2, 'big') + number.to_bytes(2, 'big') + code)
                            for i in range(200)]
@@ -101,8 +101,8 @@ class MemoryTest(unittest.TestCase):
             with open(f'/proc/{daemon.process.pid}/status', encoding='ascii') as file:
                 most = next(int(line.split()[1]) * 1024 for line in file if line.startswith('VmHWM:'))
             print(f'resident {most >> 20} MiB of {limit >> 20}, {number} blocks, {refused} refused')
-            self.assertEqual(number, blocks, daemon.log())
-            self.assertGreater(refused, 0)
+            self.assertGreaterEqual(number, blocks, daemon.log())
+            self.assertTrue(refused > 0 or 'memory_short' in daemon.whole_log())
             self.assertLess(most, limit)
 
 

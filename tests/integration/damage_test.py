@@ -74,9 +74,8 @@ class SyncTest(unittest.TestCase):
             self.assertTrue(eventually(lambda: re.search(r'(?m)^state_health_level 1$', get(daemon, '/metrics'))))
             self.assertRegex(get(daemon, '/metrics'), r'(?m)^state_read_only 1$')
             self.assertTrue(eventually(lambda: '[-]writable' in get(daemon, '/readyz')))
-            with open(daemon.log_path, encoding='utf-8') as log:
-                self.assertEqual(len(re.findall(r' read_only |"read_only"', log.read())), 1)
-            daemon.stop()
+            daemon.stop()  # by which the log is complete
+            self.assertEqual(len(re.findall(r' read_only |"read_only"', daemon.whole_log())), 1)
             daemon.start()
             # Block 3 is there or it is not: sent again it is.
             self.assertIn(daemon.head().number, (2, 3))

@@ -182,8 +182,8 @@ class ImportTest(unittest.TestCase):
                                         capture_output=True, text=True, timeout=PATIENCE, env=environment())
                 self.assertEqual(daemon.returncode, 1)
                 self.assertIn('did not finish', daemon.stderr)
-                check = subprocess.run([MPTD, 'check', '-o', 'json', '--data-dir', data], capture_output=True, text=True,
-                                       timeout=PATIENCE, env=environment())
+                check = subprocess.run([MPTD, 'check', '--quick', '-o', 'json', '--data-dir', data], capture_output=True,
+                                       text=True, timeout=PATIENCE, env=environment())
                 found = {c['name']: c for c in json.loads(check.stdout)['checks']}['data']
                 self.assertEqual(found['result'], 'failed')
                 self.assertIn('did not finish', found['measured'])

@@ -6,14 +6,13 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 import unittest
 import urllib.error
 import urllib.request
 
 import grpc
 
-from client import MPTD, PATIENCE, ZERO_HASH, Daemon, free_port, pb, start_process
+from client import MPTD, PATIENCE, ZERO_HASH, Daemon, eventually, free_port, pb, start_process
 
 NOBODY = 65534
 
@@ -137,8 +136,7 @@ class StopTest(unittest.TestCase):
 
             worker = threading.Thread(target=work)
             worker.start()
-            while len(applied) < 20 and worker.is_alive():
-                time.sleep(0.01)
+            eventually(lambda: len(applied) >= 20 or not worker.is_alive())
             self.assertEqual(daemon.stop(sig), 0, daemon.log())
             worker.join()
             self.assertIn(stopped[0].code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
@@ -162,9 +160,7 @@ class StopTest(unittest.TestCase):
             apply_one(daemon, 1)
             stream = daemon.state.StreamBlocks(pb.StreamBlocksRequest(from_number=1))
             self.assertEqual(next(stream).block.number, 1)
-            begin = time.monotonic()
-            self.assertEqual(daemon.stop(), 0, daemon.log())
-            self.assertLess(time.monotonic() - begin, 30)
+            self.assertEqual(daemon.stop(), 0, daemon.log())  # the stream would go on for ever
             with self.assertRaises(grpc.RpcError):
                 next(stream)
 

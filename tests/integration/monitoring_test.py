@@ -203,7 +203,8 @@ class MonitoringTest(unittest.TestCase):
             cls.prometheus = Prometheus(cls.daemon)
             cls.addClassCleanup(cls.prometheus.close)
             cls.prometheus.wait(f'{SCRAPES} scrapes', lambda: cls.prometheus.values('count_over_time(up[10m])') >= [SCRAPES])
-            cls.rules = cls.prometheus.rules()
+            # On a busy machine a scrape may just have taken longer than there is time for it.
+            eventually(cls.look_at_rules)
             cls.names = set(cls.prometheus.get('label/__name__/values'))
             # On a busy machine no block may have come within the window just now.
             eventually(cls.look_at_panels)
@@ -211,6 +212,13 @@ class MonitoringTest(unittest.TestCase):
                 cls.prometheus.values(query)
         finally:
             cls.load.stop()
+
+    @classmethod
+    def look_at_rules(cls):
+        cls.rules = cls.prometheus.rules()
+        return all(rule['health'] == 'ok' and (rule['state'] == 'inactive' or
+                                               rule['state'] == 'pending' and rule['name'] in OF_THE_MACHINE)
+                   for rule in cls.rules)
 
     @classmethod
     def look_at_panels(cls):
@@ -238,11 +246,11 @@ class MonitoringTest(unittest.TestCase):
         self.assertLessEqual(pending, OF_THE_MACHINE)
 
     def test_alerts_fire(self):
-        self.assertEqual(self.prometheus.firing(), {})
+        self.prometheus.wait('that nobody is alerted', lambda: self.prometheus.firing() == {})
         with self.assertRaises(grpc.RpcError):
             self.load.block(self.load.number + 1, expected_root=b'\1' * 32)
         self.prometheus.wait('StateRootMismatch', lambda: set(self.prometheus.firing()) == {'StateRootMismatch'})
-        self.assertIn('state_root_mismatch', self.daemon.log())
+        self.assertTrue(self.daemon.logs('state_root_mismatch'))
         self.daemon.stop(signal.SIGKILL)
         self.prometheus.wait('MptdDown', lambda: 'MptdDown' in self.prometheus.firing())
         alert = self.prometheus.firing()['MptdDown']

@@ -237,10 +237,9 @@ class AdminConnectionsTest(unittest.TestCase):
 class DeadReadersTest(unittest.TestCase):
     """Meanwhile another client's blocks and reads go on."""
 
-    def setUp(self):
+    def begin(self, *flags):
         self.daemon = Daemon('--limits.max_stream_stall=1s', '--limits.max_watch_backlog=500', '--limits.max_streams=8',
-                             '--limits.max_pinned_views=4', '--server.handshake_timeout=1s',
-                             '--server.max_connections=40')
+                             '--limits.max_pinned_views=4', *flags)
         self.daemon.start()
         self.addCleanup(self.daemon.close)
         fill(self.daemon, 20_000)
@@ -258,13 +257,21 @@ class DeadReadersTest(unittest.TestCase):
         self.work()
         return metrics(self.daemon)['mptd_grpc_open_streams'] == 0
 
+    def no_view_is_held(self):
+        # The place of a stream is free a moment before its view is.
+        wait_for(lambda: metrics(self.daemon)['mptd_grpc_pinned_views'] == 0, 'no view is held')
+
     def test_a_client_that_never_reads(self):
+        self.begin()
         # A window of 64 KiB that does not grow.
         with channel_to(self.daemon, ('grpc.http2.bdp_probe', 0)) as channel:
             stub = pb_grpc.StateServiceStub(channel)
-            accounts = stub.StreamAccounts(pb.StreamAccountsRequest(page_size=5000), timeout=PATIENCE)
             blocks = stub.StreamBlocks(pb.StreamBlocksRequest(), timeout=PATIENCE)
-            wait_for(lambda: metrics(self.daemon)['mptd_grpc_open_streams'] == 2, 'both streams are open')
+            wait_for(lambda: metrics(self.daemon)['mptd_grpc_open_streams'] == 1, 'a stream of blocks is open')
+            accounts = stub.StreamAccounts(pb.StreamAccountsRequest(page_size=5000), timeout=PATIENCE)
+            # Its pages are many: on a slow machine it has been given up before anybody sees it.
+            wait_for(lambda: metrics(self.daemon)['mptd_grpc_open_streams'] == 2 or
+                     refused(self.daemon, 'max_stream_stall') == 1, 'a stream of accounts is open, too')
             end = time.monotonic() + PATIENCE
             while metrics(self.daemon)['mptd_grpc_open_streams'] > 0:
                 self.work(200)
@@ -275,12 +282,13 @@ class DeadReadersTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError):
                 for _ in blocks:
                     pass
-        self.assertEqual(metrics(self.daemon)['mptd_grpc_pinned_views'], 0)
+        self.no_view_is_held()
         wait_for(lambda: refused(self.daemon, 'max_stream_stall') >= 1, 'the stall is counted')
         wait_for(lambda: refused(self.daemon, 'max_stream_stall') + refused(self.daemon, 'max_watch_backlog') == 2,
                  'both streams are counted')
 
     def test_a_reader_that_goes_on_is_told_why(self):
+        self.begin()
         with channel_to(self.daemon, ('grpc.http2.bdp_probe', 0)) as channel:
             stub = pb_grpc.StateServiceStub(channel)
             accounts = stub.StreamAccounts(pb.StreamAccountsRequest(page_size=5000), timeout=PATIENCE)
@@ -298,39 +306,39 @@ class DeadReadersTest(unittest.TestCase):
                     self.assertEqual(error_details(error)['ErrorInfo'].reason, 'STREAM_STALLED')
 
     def test_a_client_that_stops_in_the_middle(self):
+        self.begin()
         reader = subprocess.Popen([sys.executable, '-B', __file__, 'reader', str(self.daemon.port)],
                                   stdout=subprocess.PIPE, text=True)
         try:
             self.assertEqual(reader.stdout.readline(), 'a page\n')
-            reader.send_signal(signal.SIGSTOP)
             wait_for(self.no_streams_are_left, 'the stream of a stopped client has ended')
             wait_for(lambda: refused(self.daemon, 'max_stream_stall') >= 1, 'the stall is counted')
-            self.assertEqual(metrics(self.daemon)['mptd_grpc_pinned_views'], 0)
+            self.no_view_is_held()
         finally:
             reader.kill()
             reader.wait()
             reader.stdout.close()
 
     def test_connections_that_say_nothing(self):
+        self.begin('--server.handshake_timeout=1s', '--server.max_connections=40')
         # The daemon knows which connection is the oldest when it has looked at it once.
         wait_for(lambda: metrics(self.daemon)['mptd_grpc_connections'] > 0, 'our own connection is known')
         sockets = []
         try:
             for i in range(200):
                 connection = socket.create_connection(('127.0.0.1', self.daemon.port), timeout=PATIENCE)
-                if i % 2 == 0:
-                    connection.sendall(b'PRI * HTTP/2.0\r\n')
                 sockets.append(connection)
+                if i % 2 == 0:
+                    with contextlib.suppress(ConnectionError):  # it may have hung up already
+                        connection.sendall(b'PRI * HTTP/2.0\r\n')
                 if i % 20 == 0:
                     self.work()
             self.work(20)
             # The daemon hangs up, on all of them.
             for connection in sockets:
-                try:
+                with contextlib.suppress(ConnectionError):
                     while connection.recv(4096):
                         pass
-                except ConnectionResetError:
-                    pass
         finally:
             for connection in sockets:
                 connection.close()
@@ -342,17 +350,17 @@ class DeadReadersTest(unittest.TestCase):
                                                            wait_for_ready=True)
 
 
-def read_slowly(port):
-    """A client of its own: reads a page, says so, and goes on a little at a time until it is stopped."""
+def read_a_page(port):
+    """A client of its own: reads a page, says so, and stops."""
     with grpc.insecure_channel(f'127.0.0.1:{port}', options=[('grpc.http2.bdp_probe', 0)]) as channel:
         stub = pb_grpc.StateServiceStub(channel)
         for _ in stub.StreamAccounts(pb.StreamAccountsRequest(page_size=100), timeout=PATIENCE):
             print('a page', flush=True)
-            time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['reader']:
-        read_slowly(int(sys.argv[2]))
+        read_a_page(int(sys.argv[2]))
     else:
         unittest.main()

@@ -40,7 +40,7 @@ HERE = 'DNS:localhost, IP:127.0.0.1'
 
 def openssl(*arguments, check=True, text=''):
     """What it printed."""
-    done = subprocess.run(['openssl', *arguments], input=text, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(['openssl', *arguments], input=text, capture_output=True, text=True, timeout=PATIENCE)
     if check and done.returncode != 0:
         raise AssertionError(f'openssl {" ".join(arguments)}:\n{done.stderr}')
     return done.stdout

@@ -6,7 +6,7 @@ import unittest
 import grpc
 from google.protobuf import descriptor_pb2
 
-from client import (ZERO_HASH, Daemon, admin_pb, block_request, error_details, health_grpc, health_pb, pb, reflection_grpc,
+from client import (PATIENT, ZERO_HASH, Daemon, admin_pb, block_request, error_details, health_grpc, health_pb, pb, reflection_grpc,
                     reflection_pb)
 
 Code = grpc.StatusCode
@@ -34,7 +34,7 @@ class ServiceTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Daemon().start()
+        cls.daemon = Daemon(*PATIENT).start()
         cls.state = cls.daemon.state
         apply = cls.state.ApplyStateChanges
         first = [change(i, nonce=1, balance=i.to_bytes(4, 'big').lstrip(b'\0'), slots=[pb.SlotChange(key=h(i), value=b'\7')])

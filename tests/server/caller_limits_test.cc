@@ -1,9 +1,13 @@
 // Every limit on what callers control: its error, the limit's name in it, and its count in the metrics.
 #include "server/caller_limits.h"
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "config/schema.h"
@@ -36,6 +40,31 @@ TEST(GateTest, LetsInWhatFits) {
   EXPECT_EQ(gate.inside(), 2u);
   moved = Gate::Ticket();
   EXPECT_EQ(gate.inside(), 0u);
+}
+
+// What is refused must not take the place of what is let in, nor show among what runs.
+TEST(RunningCallsTest, AreNeverMoreThanTheLimit) {
+  testing::FakeEngine engine;
+  const std::unique_ptr<Logger> log = Logger::Silent();
+  CallMetrics metrics = MakeCallMetrics();
+  const std::unique_ptr<AccessControl> access = AccessControl::Open({}, nullptr, nullptr, *log).value();
+  RpcLimits limits;
+  limits.max_concurrent_calls = 2;
+  Rpc rpc(engine, *log, metrics, *access, limits);
+  ASSERT_TRUE(rpc.TryEnter());
+  ASSERT_TRUE(rpc.TryEnter());
+  std::atomic<bool> over{false};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 2; ++i) {
+    callers.emplace_back([&] {
+      while (!over) EXPECT_FALSE(rpc.TryEnter());
+    });
+  }
+  size_t most = 0;
+  for (int i = 0; i < 1'000'000; ++i) most = std::max(most, rpc.running());
+  over = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(most, 2u);
 }
 
 TEST(LimitRefusalsTest, CountsByTheLimitThatAnErrorNames) {
