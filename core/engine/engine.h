@@ -68,7 +68,7 @@ struct EngineOptions : EngineLimits {
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 4u << 20;
   int worker_threads = 0;                         // 0: one a core
-  absl::Duration flush_retry = absl::Seconds(1);  // a flush that failed is tried again after so long
+  absl::Duration flush_retry = absl::Milliseconds(250);  // a flush that failed is tried again after so long
 
   // What the tables and the change log are written through; null is the operating system. Must outlive the engine. The
   // folder itself, its LOCK and its FORMAT are the operating system's in any case.
