@@ -160,6 +160,7 @@ class LogTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError):
                 daemon.apply(9, b'', b'', [])
             daemon.proof(one, [bytes(32)])
+            daemon.state.GetMultiProof(pb.GetMultiProofRequest(targets=[pb.ProofTarget(address=a) for a in (one, two)]))
             daemon.admin.Flush(admin_pb.FlushRequest())
             self.assertTrue(eventually(lambda: self.events(daemon, 'persistence_completed') and
                                        self.events(daemon, 'cache_performance')))
@@ -177,10 +178,11 @@ class LogTest(unittest.TestCase):
             self.assertEqual([line['block'] for line in self.events(daemon, 'state_transition_completed')], [1, 2, 3])
             refused, = self.events(daemon, 'state_transition_refused')
             self.assertEqual(refused['code'], 'FAILED_PRECONDITION')
-            proof, = self.events(daemon, 'proof_generated')
+            proof, proofs = self.events(daemon, 'proof_generated')
             self.assertEqual((proof['block'], proof['accounts'], proof['slots']), (3, 1, 1))
-            verified, = self.events(daemon, 'proof_verified')
-            self.assertEqual((verified['block'], verified['valid'], verified['level']), (3, True, 'debug'))
+            self.assertEqual((proofs['block'], proofs['accounts'], proofs['slots']), (3, 2, 0))
+            verified = [(line['block'], line['valid'], line['level']) for line in self.events(daemon, 'proof_verified')]
+            self.assertEqual(verified, [(3, True, 'debug')] * 2)
             self.assertGreater(proof['bytes'], 32 * proof['nodes'])
             self.assertTrue(self.events(daemon, 'cache_hit') + self.events(daemon, 'cache_miss'))
             for line in self.events(daemon, 'cache_performance'):
