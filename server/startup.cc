@@ -22,9 +22,10 @@ namespace {
 constexpr uint64_t kBytesANode = 180;
 constexpr uint64_t kBytesARow = 160;
 
-// Of limits.max_memory_bytes, what gRPC may hold of messages that are still arriving. Longer ones than this would be
-// refused by the memory guard, too, which counts what they become.
-constexpr uint64_t kBufferedShare = 4;
+// Of limits.max_memory_bytes, what gRPC may hold of messages that are still arriving. The memory guard, which refuses
+// from 80 % on, does not know of these, so both together have to be less than all. Longer messages than this would be
+// refused by the guard, too, which counts what they become.
+constexpr uint64_t kBufferedShare = 6;
 
 Durability ToDurability(config::PersistenceMode mode) {
   switch (mode) {
