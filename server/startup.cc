@@ -168,7 +168,8 @@ HealthOptions ToHealthOptions(const config::Settings& settings) {
           .timeout = settings.health.check_timeout,
           .min_free_disk_bytes = settings.health.min_free_disk_bytes,
           .max_memory_percent = settings.health.max_memory_percent,
-          .max_sync_age = settings.health.max_sync_age};
+          .max_sync_age = settings.health.max_sync_age,
+          .key_in_file = !settings.security.encryption_key_file.empty()};
 }
 
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded) {

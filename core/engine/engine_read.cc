@@ -370,6 +370,10 @@ absl::StatusOr<KeyReport> EngineImpl::RotateKeys(const KeyRotation& rotation) {
   return KeyReport{keys_->master_id(), keys_->current(), keys_->numbers()};
 }
 
+absl::Status EngineImpl::CheckKey() const {
+  return storage::ReadDataKeys(lock_.dir(), options_.encryption_key).status();
+}
+
 absl::StatusOr<uint64_t> EngineImpl::Prune(uint64_t keep_blocks) {
   uint64_t pruned = 0;
   absl::Status status = RunOnWriter(
