@@ -187,7 +187,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number) c
 
 absl::StatusOr<StateViewPtr> EngineImpl::View(const BlockSelector& block) const {
   absl::StatusOr<ViewPtr> view = FindView(block);
-  if (!view.ok()) return view.status();
+  if (!view.ok()) return store_->damage.Tell(view.status());
   return StateViewPtr(*std::move(view));
 }
 
