@@ -181,8 +181,16 @@ absl::Status WriteWhole(const std::string& path, std::string_view text) {
   return storage::SyncDirectory(ParentOf(path));
 }
 
-absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& dir) {
-  std::vector<std::string> names;
+namespace {
+
+struct Listing {
+  std::vector<std::string> files;  // but the manifest
+  std::vector<std::string> empty_folders;
+};
+
+// Of all that is in `dir`, relative and sorted.
+absl::StatusOr<Listing> List(const std::string& dir) {
+  Listing out;
   std::error_code error;
   fs::recursive_directory_iterator it(dir, error);
   for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
@@ -190,14 +198,32 @@ absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& dir) {
     if (error) break;
     const std::string name = it->path().lexically_relative(dir).generic_string();
     if (type == fs::file_type::regular) {
-      if (name != kManifestName) names.push_back(name);
+      if (name != kManifestName) out.files.push_back(name);
     } else if (type != fs::file_type::directory) {
       return absl::DataLossError(absl::StrFormat("%s in %s is neither a file nor a folder", name, dir));
+    } else if (fs::is_empty(it->path(), error)) {
+      out.empty_folders.push_back(name);
     }
+    if (error) break;
   }
   if (error) return PosixError("listing", dir, error.value());
-  std::sort(names.begin(), names.end());
-  return names;
+  std::sort(out.files.begin(), out.files.end());
+  std::sort(out.empty_folders.begin(), out.empty_folders.end());
+  return out;
+}
+
+// Whether the manifest has files in that folder, or below.
+bool Names(const Manifest& manifest, const std::string& folder) {
+  return std::any_of(manifest.files.begin(), manifest.files.end(),
+                     [&](const FileEntry& file) { return file.path.starts_with(folder + "/"); });
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ListFiles(const std::string& dir) {
+  absl::StatusOr<Listing> listing = List(dir);
+  if (!listing.ok()) return listing.status();
+  return std::move(listing->files);
 }
 
 absl::StatusOr<std::vector<FileEntry>> HashFiles(const std::string& dir, const Progress& progress) {
@@ -214,16 +240,17 @@ absl::StatusOr<std::vector<FileEntry>> HashFiles(const std::string& dir, const P
 }
 
 absl::StatusOr<std::vector<Difference>> CompareNames(const std::string& dir, const Manifest& manifest) {
-  absl::StatusOr<std::vector<std::string>> names = ListFiles(dir);
-  if (!names.ok()) return names.status();
+  absl::StatusOr<Listing> listing = List(dir);
+  if (!listing.ok()) return listing.status();
+  std::vector<std::string>& names = listing->files;
   std::vector<Difference> out;
   for (const FileEntry& file : manifest.files) {
-    const auto name = std::lower_bound(names->begin(), names->end(), file.path);
-    if (name == names->end() || *name != file.path) {
+    const auto name = std::lower_bound(names.begin(), names.end(), file.path);
+    if (name == names.end() || *name != file.path) {
       out.push_back({file.path, "is missing"});
       continue;
     }
-    names->erase(name);
+    names.erase(name);
     std::error_code error;
     const uint64_t bytes = fs::file_size(dir + "/" + file.path, error);
     if (error) return PosixError("examining", dir + "/" + file.path, error.value());
@@ -231,7 +258,10 @@ absl::StatusOr<std::vector<Difference>> CompareNames(const std::string& dir, con
       out.push_back({file.path, absl::StrFormat("has %d bytes instead of %d", bytes, file.bytes)});
     }
   }
-  for (std::string& name : *names) out.push_back({std::move(name), "is not of the checkpoint"});
+  for (std::string& name : names) out.push_back({std::move(name), "is not of the checkpoint"});
+  for (std::string& folder : listing->empty_folders) {
+    if (!Names(manifest, folder)) out.push_back({std::move(folder), "is a folder that is not of the checkpoint"});
+  }
   return out;
 }
 

@@ -41,7 +41,7 @@ struct Difference {
   std::string what;  // "is missing", "has 10 bytes instead of 12", ...
 };
 // Where `dir` is not what the manifest says, by names and sizes alone, or by contents too. Files that the manifest does
-// not name are differences.
+// not name, and empty folders in which it names none, are differences.
 absl::StatusOr<std::vector<Difference>> CompareNames(const std::string& dir, const Manifest& manifest);
 absl::StatusOr<std::vector<Difference>> CompareContents(const std::string& dir, const Manifest& manifest,
                                                         const Progress& progress);

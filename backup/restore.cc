@@ -79,9 +79,9 @@ absl::Status CheckHashes(const RestoreOptions& options, const std::string& check
   if (!differences.ok()) return differences.status();
   if (differences->empty()) return absl::OkStatus();
   const Difference& first = differences->front();
-  return absl::DataLossError(absl::StrFormat(
-      "%s/%s %s%s; use another checkpoint", checkpoint, first.path, first.what,
-      differences->size() == 1 ? "" : absl::StrFormat(" (and %d files more)", differences->size() - 1)));
+  return absl::DataLossError(
+      absl::StrFormat("%s/%s %s%s; use another checkpoint", checkpoint, first.path, first.what,
+                      differences->size() == 1 ? "" : absl::StrFormat(" (and %d more)", differences->size() - 1)));
 }
 
 absl::StatusOr<std::string> MakeDraft(const std::string& data_dir) {

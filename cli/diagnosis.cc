@@ -162,9 +162,25 @@ Finding JudgeFlushes(const DaemonReadings& readings) {
     const bool behind = waiting > ConfigNumber(readings, "persistence.flush_blocks");
     out.outcome = behind ? Outcome::kFailed : Outcome::kWarning;
     out.advice = absl::StrFormat(
-        "look for flush_failed in the log, which names the reason (disk full, permissions, disk failing)%s",
+        "look for persistence_failed in the log, which names the reason (disk full, permissions, disk failing)%s",
         behind ? absl::StrFormat("; %d blocks wait now", waiting) : "");
   });
+}
+
+// The daemon has this check where the master key of its data is in a file.
+Finding JudgeEncryptionKey(const DaemonReadings& readings) {
+  for (const v1::HealthCheck& check : readings.status.health_checks()) {
+    if (check.name() != "encryption_key") continue;
+    Finding out{.name = "encryption_key", .measured = "opens the data", .expected = "a key file that opens the data"};
+    if (check.level() >= 3) return out;
+    out.outcome = Outcome::kWarning;
+    out.measured = OneLine(check.reason());
+    out.advice =
+        "before the next start: put the old key back where security.encryption_key_file says, or, when it was replaced "
+        "on purpose, run mptctl rotate-key";
+    return out;
+  }
+  return Skipped("encryption_key", "no security.encryption_key_file");
 }
 
 Finding DiskFinding(double free, std::string measured) {
@@ -282,6 +298,7 @@ std::vector<Finding> Diagnose(const DaemonReadings& readings) {
           JudgeQueue(readings),
           JudgeDurability(readings),
           JudgeFlushes(readings),
+          JudgeEncryptionKey(readings),
           JudgeDisk(readings),
           JudgeMemory(readings),
           JudgeWindow(readings),

@@ -1,6 +1,8 @@
 #include "core/proof_verifier.h"
 
+#include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -112,11 +114,14 @@ absl::StatusOr<Node> DecodeNode(const rlp::Item& item, size_t depth) {
   return Refuse(absl::StrFormat("a node of %d items instead of 2 or 17", count));
 }
 
-// Descends from the root along one key.
+// What a walk asks for the node with a hash: its place among the nodes, or nullopt when it is not there.
+using PlaceOf = std::function<std::optional<size_t>(const Hash& hash)>;
+
+// Descends from the root along one key. Each node is the next one, or lies where `place_of` says when that is given.
 class Walk {
  public:
-  Walk(const Hash& root, BytesView key, std::span<const Bytes> nodes)
-      : expected_(root), key_(UnpackNibbles(key)), nodes_(nodes) {}
+  Walk(const Hash& root, BytesView key, std::span<const Bytes> nodes, PlaceOf place_of = nullptr)
+      : expected_(root), key_(UnpackNibbles(key)), nodes_(nodes), place_of_(std::move(place_of)) {}
 
   absl::StatusOr<std::optional<Bytes>> Run() {
     absl::StatusOr<Node> node = NextNode();
@@ -152,10 +157,16 @@ class Walk {
  private:
   // The node that `expected_` refers to.
   absl::StatusOr<Node> NextNode() {
-    if (used_ == nodes_.size()) {
+    place_ = used_;
+    if (place_of_ != nullptr) {
+      const std::optional<size_t> place = place_of_(expected_);
+      if (!place.has_value()) return Refuse(absl::StrFormat("no node has the hash %s", ToHex(expected_)));
+      place_ = *place;
+    } else if (used_ == nodes_.size()) {
       return Refuse(absl::StrFormat("the proof ends after %d nodes without an answer", used_));
     }
-    const Bytes& encoded = nodes_[used_++];
+    const Bytes& encoded = nodes_[place_];
+    ++used_;
     if (used_ > 1 && encoded.size() < Hash::kSize) {
       return AtNode(Refuse(absl::StrFormat("%d bytes, which must be embedded in the parent", encoded.size())));
     }
@@ -170,21 +181,21 @@ class Walk {
   }
 
   absl::StatusOr<std::optional<Bytes>> End(std::optional<Bytes> answer) const {
-    if (used_ != nodes_.size()) {
+    if (place_of_ == nullptr && used_ != nodes_.size()) {
       return Refuse(absl::StrFormat("node %d comes after the end of the proof", used_));
     }
     return answer;
   }
 
   // Names the node that was read last, counted from 0.
-  absl::Status AtNode(const absl::Status& status) const {
-    return Prefixed(absl::StrFormat("node %d", used_ - 1), status);
-  }
+  absl::Status AtNode(const absl::Status& status) const { return Prefixed(absl::StrFormat("node %d", place_), status); }
 
   Hash expected_;
   const Bytes key_;
   const std::span<const Bytes> nodes_;
+  const PlaceOf place_of_;
   size_t used_ = 0;
+  size_t place_ = 0;  // of the node that was read last
   size_t depth_ = 0;
 };
 
@@ -255,6 +266,33 @@ absl::StatusOr<std::optional<Bytes>> VerifyTrieProof(const Hash& root, BytesView
     return std::optional<Bytes>();
   }
   return Walk(root, key, nodes).Run();
+}
+
+ProofNodes::ProofNodes(std::span<const Bytes> nodes) : nodes_(nodes) {
+  for (size_t i = 0; i < nodes.size(); ++i) places_.emplace(Keccak256(nodes[i]), Place{.index = i});
+}
+
+absl::StatusOr<std::optional<Bytes>> ProofNodes::Find(const Hash& root, BytesView key) {
+  if (key.size() != Hash::kSize) {
+    return Refuse(absl::StrFormat("a key of %d bytes instead of 32", key.size()));
+  }
+  if (root == kEmptyRoot) return std::optional<Bytes>();
+  return Walk(root, key, nodes_,
+              [this](const Hash& hash) -> std::optional<size_t> {
+                const auto found = places_.find(hash);
+                if (found == places_.end()) return std::nullopt;
+                found->second.used = true;
+                return found->second.index;
+              })
+      .Run();
+}
+
+absl::Status ProofNodes::AllUsed() const {
+  std::vector<bool> used(nodes_.size());
+  for (const auto& [hash, place] : places_) used[place.index] = place.used;
+  const auto unused = std::find(used.begin(), used.end(), false);
+  if (unused == used.end()) return absl::OkStatus();
+  return Refuse(absl::StrFormat("node %d is not needed, or is there twice", unused - used.begin()));
 }
 
 absl::Status VerifyAccountProof(const Hash& state_root, const AccountProof& proof) {

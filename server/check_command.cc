@@ -1,7 +1,10 @@
 #include "server/check_command.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -11,6 +14,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "checkup/checks.h"
 #include "checkup/documentation.h"
@@ -132,6 +136,12 @@ checkup::TrialOptions ToTrialOptions(const config::Settings& settings, const che
   return out;
 }
 
+// What is at work, in place of what was said before: whoever waits at a terminal for minutes wants to know. Nothing
+// where standard error is a file or a pipe.
+void TellTerminal(const std::string& text) {
+  if (::isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "\r\033[K%s", text.c_str());
+}
+
 // Those checks of the list that try the program, in its order.
 std::vector<Finding> TryProgram(const config::Loaded& loaded, const checkup::Readings& readings,
                                 std::string_view version, Effort effort) {
@@ -151,16 +161,25 @@ std::vector<Finding> TryProgram(const config::Loaded& loaded, const checkup::Rea
     for (const std::string_view name : kTrials) out.push_back(checkup::ToFinding(name, "", scratch.status()));
     return out;
   }
-  return {checkup::TryTrieImplementation(options),
-          checkup::TryStateRoot(options),
-          checkup::TryMerkleProofs(options),
-          checkup::TryCache(options),
-          checkup::TryPersistence(options),
-          checkup::TryPerformance(options),
-          checkup::TryStressTest(options),
-          checkup::TryDependencies(options),
-          TryObservability(loaded, version, options),
-          checkup::TryErrorRecovery(options)};
+  using Try = std::function<Finding(const checkup::TrialOptions&)>;
+  const Try observability = [&](const checkup::TrialOptions& o) { return TryObservability(loaded, version, o); };
+  const Try trials[] = {checkup::TryTrieImplementation,
+                        checkup::TryStateRoot,
+                        checkup::TryMerkleProofs,
+                        checkup::TryCache,
+                        checkup::TryPersistence,
+                        checkup::TryPerformance,
+                        checkup::TryStressTest,
+                        checkup::TryDependencies,
+                        observability,
+                        checkup::TryErrorRecovery};
+  static_assert(std::size(trials) == std::size(kTrials));
+  for (size_t i = 0; i < std::size(trials); ++i) {
+    TellTerminal(absl::StrFormat("[%d/%d] %s ...", i + 2, std::size(kTrials) + 2, kTrials[i]));
+    out.push_back(trials[i](options));
+  }
+  TellTerminal("");
+  return out;
 }
 
 Finding LookForDocumentation(const config::Loaded& loaded) {

@@ -93,6 +93,14 @@ HealthMonitor::Probe ProcessProbe(const HealthOptions& options, const Logger& lo
       }};
 }
 
+// Not of a command that answers the key: what it costs, and who is told that it was asked, is not known here.
+HealthMonitor::Probe KeyProbe(const HealthOptions& options, const StateEngine& engine) {
+  return {.checks = {{"encryption_key", kHealthDegraded}},
+          .interval = options.interval,
+          .timeout = options.timeout,
+          .run = [&engine] { return std::vector<HealthFinding>{CheckEncryptionKey(engine.CheckKey())}; }};
+}
+
 HealthMonitor::Probe DiskProbe(const HealthOptions& options) {
   return {.checks = {{"storage", kHealthCritical}, {"disk_space", kHealthCritical}},
           .interval = options.interval,
@@ -139,6 +147,12 @@ HealthFinding CheckStorage(const std::string& data_dir) {
   return Degraded(absl::StrFormat("writing and syncing a small file took %d ms", absl::ToInt64Milliseconds(took)));
 }
 
+HealthFinding CheckEncryptionKey(const absl::Status& key) {
+  if (key.ok()) return Healthy();
+  return Degraded(
+      absl::StrFormat("mptd could not be started again with the master key as its file is now: %s", key.message()));
+}
+
 HealthFinding SyncAge::Check(absl::Time now, const EngineStatus& status) {
   if (!status.has_blocks || status.durable_number >= status.head.number) {
     since_ = absl::InfiniteFuture();
@@ -158,6 +172,7 @@ void AddHealthChecks(const HealthOptions& options, const StateEngine& engine, co
   monitor.Add(EngineProbe(options, engine, watch));
   if (!options.data_dir.empty()) monitor.Add(DiskProbe(options));
   monitor.Add(ProcessProbe(options, log));
+  if (options.key_in_file) monitor.Add(KeyProbe(options, engine));
 }
 
 void AddTlsCheck(const HealthOptions& options, const ServerTls& tls, HealthMonitor& monitor) {

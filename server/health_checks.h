@@ -5,6 +5,7 @@
 //   queue       the tables keep up with the blocks (2)          last_sync   blocks become durable in time (2)
 //   memory      less than its share is in use (2)               hashing     Keccak-256 gives what it must (0)
 //   log         no lines are being lost (2)         tls  the certificate is good, and so are its files (2)
+//   encryption_key  the file with the master key is one that the data can be opened with again (2)
 //
 // In parentheses: the level while it fails (see health_monitor.h).
 #pragma once
@@ -13,6 +14,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/engine/engine.h"
 #include "metrics/log.h"
@@ -32,6 +34,7 @@ struct HealthOptions {
   uint64_t max_memory_percent = 85;
   std::function<uint64_t()> memory_limit = MemoryLimitBytes;  // what the process may take; 0: not known
   absl::Duration max_sync_age = absl::Seconds(30);
+  bool key_in_file = false;  // the data is encrypted, and its master key is in a file
 };
 
 // `engine`, `watch` and `log` must outlive the monitor's threads.
@@ -50,6 +53,10 @@ HealthFinding CheckMemory(uint64_t resident_bytes, uint64_t limit_bytes, uint64_
 HealthFinding CheckDiskSpace(uint64_t free_bytes, uint64_t min_free_bytes);
 // Writes a small file, syncs and removes it. Degraded when that takes longer than 200 ms.
 HealthFinding CheckStorage(const std::string& data_dir);
+
+// Degraded when the data cannot be opened with the master key as its file is now (`key` says why): the next start would
+// be refused.
+HealthFinding CheckEncryptionKey(const absl::Status& key);
 
 // Remembers how long the oldest block that is not durable has been waiting. For one thread.
 class SyncAge {

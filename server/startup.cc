@@ -22,9 +22,10 @@ namespace {
 constexpr uint64_t kBytesANode = 180;
 constexpr uint64_t kBytesARow = 160;
 
-// Of limits.max_memory_bytes, what gRPC may hold of messages that are still arriving. Longer ones than this would be
-// refused by the memory guard, too, which counts what they become.
-constexpr uint64_t kBufferedShare = 4;
+// Of limits.max_memory_bytes, what gRPC may hold of messages that are still arriving. The memory guard, which refuses
+// from 80 % on, does not know of these, so both together have to be less than all. Longer messages than this would be
+// refused by the guard, too, which counts what they become.
+constexpr uint64_t kBufferedShare = 6;
 
 Durability ToDurability(config::PersistenceMode mode) {
   switch (mode) {
@@ -167,7 +168,8 @@ HealthOptions ToHealthOptions(const config::Settings& settings) {
           .timeout = settings.health.check_timeout,
           .min_free_disk_bytes = settings.health.min_free_disk_bytes,
           .max_memory_percent = settings.health.max_memory_percent,
-          .max_sync_age = settings.health.max_sync_age};
+          .max_sync_age = settings.health.max_sync_age,
+          .key_in_file = !settings.security.encryption_key_file.empty()};
 }
 
 RuntimeSettings ToRuntimeSettings(const config::Loaded& loaded) {

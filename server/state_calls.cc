@@ -197,9 +197,9 @@ absl::Status StateCalls::GetMultiProof(const pb::GetMultiProofRequest& request,
   if (!view.ok()) return view.status();
   absl::StatusOr<MultiProof> proof = (*view)->GetMultiProof(*targets);
   if (!proof.ok()) return proof.status();
-  const StateEvents::ProofSize size = SizeOf(*proof);
+  events_.ProofGenerated(response.block().number(), SizeOf(*proof), absl::Now() - begin);
+  events_.VerifyProof((*view)->block(), *targets, *proof);
   FillMultiProof(*std::move(proof), &response);
-  events_.ProofGenerated(response.block().number(), size, absl::Now() - begin);
   return absl::OkStatus();
 }
 

@@ -6,8 +6,12 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_format.h"
+#include "core/account.h"
 #include "core/decimal.h"
 #include "core/hex.h"
+#include "core/keccak.h"
+#include "core/rlp.h"
 
 namespace mptd {
 namespace {
@@ -39,6 +43,39 @@ std::string Wei(const U256& value) { return ToDecimal(value.minimal()); }
 
 std::string Delta(const U256& before, const U256& after) {
   return Less(after, before) ? "-" + Wei(Minus(before, after)) : Wei(Minus(after, before));
+}
+
+// Whether the nodes prove that `key` has the value `expected`, empty for none, in the trie with that root.
+absl::Status VerifyLeaf(ProofNodes& nodes, const Hash& root, const Hash& key, const Bytes& expected) {
+  const absl::StatusOr<std::optional<Bytes>> leaf = nodes.Find(root, key.view());
+  if (!leaf.ok()) return leaf.status();
+  if (leaf->value_or(Bytes()) == expected) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("the key %s is stated as %s but proved as %s", ToHex(key),
+                                                    ToHex(expected), ToHex(leaf->value_or(Bytes()))));
+}
+
+absl::Status VerifyEntry(ProofNodes& nodes, const Hash& state_root, const ProofTargetSpec& target,
+                         const MultiProof::Entry& entry) {
+  Bytes leaf;
+  if (entry.account.has_value()) AppendAccountRlp(leaf, *entry.account);
+  absl::Status status = VerifyLeaf(nodes, state_root, Keccak256(target.address.view()), leaf);
+  const Hash& storage_root = entry.account.has_value() ? entry.account->storage_root : kEmptyRoot;
+  for (size_t i = 0; status.ok() && i < target.slots.size(); ++i) {
+    Bytes value;
+    if (!entry.values[i].IsZero()) rlp::AppendString(value, entry.values[i].minimal());
+    status = VerifyLeaf(nodes, storage_root, Keccak256(target.slots[i].view()), value);
+  }
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrFormat("account %s: %s", ToHex(target.address), status.message()));
+}
+
+absl::Status VerifyMultiProof(const Hash& state_root, std::span<const ProofTargetSpec> targets,
+                              const MultiProof& proof) {
+  ProofNodes nodes(proof.nodes);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (absl::Status s = VerifyEntry(nodes, state_root, targets[i], proof.entries[i]); !s.ok()) return s;
+  }
+  return nodes.AllUsed();
 }
 
 constexpr std::string_view kCaches[] = {"accounts", "slots", "nodes"};
@@ -113,11 +150,21 @@ void StateEvents::VerifyProof(const BlockInfo& block, const AccountProof& proof)
   if (!enabled()) return;
   const absl::Time begin = absl::Now();
   const absl::Status verified = VerifyAccountProof(block.state_root, proof);
-  log_.Log(verified.ok() ? LogLevel::kDebug : LogLevel::kError, LogModule::kEngine, "proof_verified",
-           {{"block", block.number},
-            {"valid", verified.ok()},
-            {"reason", verified.message()},
-            {"duration_ms", absl::Now() - begin}});
+  ProofVerified(block, verified, absl::Now() - begin);
+}
+
+void StateEvents::VerifyProof(const BlockInfo& block, std::span<const ProofTargetSpec> targets,
+                              const MultiProof& proof) const {
+  if (!enabled()) return;
+  const absl::Time begin = absl::Now();
+  const absl::Status verified = VerifyMultiProof(block.state_root, targets, proof);
+  ProofVerified(block, verified, absl::Now() - begin);
+}
+
+void StateEvents::ProofVerified(const BlockInfo& block, const absl::Status& verified, absl::Duration duration) const {
+  log_.Log(
+      verified.ok() ? LogLevel::kDebug : LogLevel::kError, LogModule::kEngine, "proof_verified",
+      {{"block", block.number}, {"valid", verified.ok()}, {"reason", verified.message()}, {"duration_ms", duration}});
 }
 
 void StateEvents::Regularly(absl::Time now) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -56,6 +57,7 @@ class StateEvents {
 
   // Where proofs are logged, each is also checked before it leaves, and an error is logged when it does not hold.
   void VerifyProof(const BlockInfo& block, const AccountProof& proof) const;
+  void VerifyProof(const BlockInfo& block, std::span<const ProofTargetSpec> targets, const MultiProof& proof) const;
 
   // What the caches answered, and by how much the tries grew, since the last lines of this kind; at most once every ten
   // seconds.
@@ -63,6 +65,7 @@ class StateEvents {
 
  private:
   bool enabled() const { return log_.Enabled(LogLevel::kDebug, LogModule::kEngine); }
+  void ProofVerified(const BlockInfo& block, const absl::Status& verified, absl::Duration duration) const;
 
   const StateEngine& engine_;
   Logger& log_;

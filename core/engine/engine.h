@@ -67,8 +67,8 @@ struct EngineOptions : EngineLimits {
   uint64_t flush_blocks = 256;                       // flush at the latest after so many blocks
   absl::Duration flush_interval = absl::Seconds(5);  // or so long after a block
   uint64_t log_segment_bytes = 4u << 20;
-  int worker_threads = 0;                         // 0: one a core
-  absl::Duration flush_retry = absl::Seconds(1);  // a flush that failed is tried again after so long
+  int worker_threads = 0;                                // 0: one a core
+  absl::Duration flush_retry = absl::Milliseconds(250);  // a flush that failed is tried again after so long
 
   // What the tables and the change log are written through; null is the operating system. Must outlive the engine. The
   // folder itself, its LOCK and its FORMAT are the operating system's in any case.
@@ -197,6 +197,9 @@ class StateEngine {
   // is not encrypted, or there is no such key. An old data key is kept until no file needs it, which is looked at when
   // the folder is opened.
   virtual absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) = 0;
+  // Whether the data could be opened with the master key that its source has now, which is read anew; errors are as
+  // those of opening. OK for data that is not encrypted.
+  virtual absl::Status CheckKey() const = 0;
   // Recomputes every trie of the head from the flat tables, and compares all rows. `progress` may stop it (CANCELLED).
   virtual absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) = 0;
 

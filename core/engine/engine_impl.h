@@ -49,6 +49,7 @@ class EngineImpl final : public StateEngine {
   absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) override;
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
   absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) override;
+  absl::Status CheckKey() const override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;

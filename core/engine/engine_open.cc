@@ -70,7 +70,10 @@ EngineImpl::EngineImpl(EngineOptions options, storage::DataDirLock lock)
 
 EngineImpl::~EngineImpl() {
   warmer_.reset();
-  if (store_ != nullptr) store_->offers.OnHalfFull(nullptr);
+  if (store_ != nullptr) {
+    store_->offers.OnHalfFull(nullptr);
+    store_->damage.SetListener(nullptr);
+  }
   {
     absl::MutexLock lock(&task_mutex_);
     stopping_ = true;
@@ -144,6 +147,7 @@ absl::Status EngineImpl::Start() {
     absl::MutexLock lock(&task_mutex_);
     rows_offered_ = true;
   });
+  store_->damage.SetListener([this](const absl::Status& status) { (void)DamageFound(status); });
   nodes_ = std::make_unique<NodeCache>(store_->trie_epochs, store_->node_bytes);
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   pool_ = std::make_unique<WorkerPool>(options_.worker_threads > 0 ? options_.worker_threads : std::max(1, cores));

@@ -187,7 +187,7 @@ absl::StatusOr<EngineImpl::ViewPtr> EngineImpl::TryViewOnDisk(uint64_t number, u
 
 absl::StatusOr<StateViewPtr> EngineImpl::View(const BlockSelector& block) const {
   absl::StatusOr<ViewPtr> view = FindView(block);
-  if (!view.ok()) return view.status();
+  if (!view.ok()) return store_->damage.Tell(view.status());
   return StateViewPtr(*std::move(view));
 }
 
@@ -368,6 +368,10 @@ absl::StatusOr<KeyReport> EngineImpl::RotateKeys(const KeyRotation& rotation) {
     if (absl::Status s = store_->kv->Rewrite(); !s.ok()) return s;
   }
   return KeyReport{keys_->master_id(), keys_->current(), keys_->numbers()};
+}
+
+absl::Status EngineImpl::CheckKey() const {
+  return storage::ReadDataKeys(lock_.dir(), options_.encryption_key).status();
 }
 
 absl::StatusOr<uint64_t> EngineImpl::Prune(uint64_t keep_blocks) {

@@ -61,7 +61,7 @@ class Flusher {
     uint64_t flush_blocks = 256;
     uint64_t flush_bytes = 64u << 20;
     absl::Duration interval = absl::Seconds(5);
-    absl::Duration retry = absl::Seconds(1);  // after a failure
+    absl::Duration retry = absl::Milliseconds(250);  // after a failure
     uint64_t prune_interval = 64;
     uint64_t max_prune_blocks = UINT64_MAX;  // a flush
     std::function<void(const EngineEvent&)> on_event;

@@ -17,6 +17,7 @@
 #include "core/engine/block.h"
 #include "core/engine/cache_counters.h"
 #include "core/engine/change_codec.h"
+#include "core/engine/damage_reports.h"
 #include "core/engine/node_history.h"
 #include "core/engine/old_tries.h"
 #include "core/engine/row_offers.h"
@@ -90,6 +91,7 @@ struct StateStore {
 
   OldTries old_tries;
   CacheCounters lookups;
+  DamageReports damage;
 
   std::atomic<uint64_t> flushed_sequence{0};
   // Rows of `history_index` that speak only of what was before this block may go; the tables know it as the oldest.

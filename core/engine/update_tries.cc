@@ -64,6 +64,7 @@ void Part::AddStorageJob(size_t index) {
   if (account.before && account.before->storage_root != kEmptyRoot) {
     const LeafNode* leaf = ops_[index].leaf;
     job.root = leaf == nullptr ? TrieRoot{TrieRoot::Kind::kUnknown} : StorageRootOf(*leaf);
+    job.root_hash = &account.before->storage_root;
   }
   job_accounts_.push_back(index);
 }
@@ -171,7 +172,7 @@ absl::Status UpdateTries(const ViewImpl& view, Transition& transition, uint64_t 
   return UpdateWhole(view, transition, sequence, purpose, root);
 }
 
-absl::StatusOr<Hash> ViewImpl::ComputeRoot(std::span<const AccountChange> changes, bool keep_empty_accounts) const {
+absl::StatusOr<Hash> ViewImpl::RootWith(std::span<const AccountChange> changes, bool keep_empty_accounts) const {
   absl::StatusOr<std::unique_ptr<Transition>> transition =
       FlattenChanges(*this, changes, {keep_empty_accounts}, TrieUpdate::Purpose::kTry, nullptr);
   if (!transition.ok()) return transition.status();

@@ -449,7 +449,7 @@ absl::StatusOr<LeafRow> ViewImpl::LeafBelow(const Hash* account, const NibblePat
 
 // Answers -------------------------------------------------------------------------------------------------------------
 
-absl::StatusOr<std::optional<Account>> ViewImpl::GetAccount(const Address& address) const {
+absl::StatusOr<std::optional<Account>> ViewImpl::FindAccount(const Address& address) const {
   const Hash key = Keccak256(address.view());
   absl::StatusOr<std::optional<Bytes>> row = RowAt(Table::kAccounts, key.view());
   if (!row.ok()) return row.status();
@@ -481,7 +481,7 @@ std::vector<size_t> SortedOrder(const std::vector<Hash>& keys) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::optional<Account>>> ViewImpl::GetAccounts(std::span<const Address> addresses) const {
+absl::StatusOr<std::vector<std::optional<Account>>> ViewImpl::FindAccounts(std::span<const Address> addresses) const {
   const std::vector<Hash> keys = HashAllOf(addresses);
   const std::vector<size_t> order = SortedOrder(keys);
   std::vector<BytesView> sorted;
@@ -499,7 +499,7 @@ absl::StatusOr<std::vector<std::optional<Account>>> ViewImpl::GetAccounts(std::s
   return accounts;
 }
 
-absl::StatusOr<std::vector<U256>> ViewImpl::GetStorage(const Address& address, std::span<const Hash> slots) const {
+absl::StatusOr<std::vector<U256>> ViewImpl::FindSlots(const Address& address, std::span<const Hash> slots) const {
   const Hash account = Keccak256(address.view());
   const std::vector<Hash> hashed = HashAllOf(slots);
   const std::vector<size_t> order = SortedOrder(hashed);
@@ -519,7 +519,7 @@ absl::StatusOr<std::vector<U256>> ViewImpl::GetStorage(const Address& address, s
   return values;
 }
 
-absl::StatusOr<std::optional<Bytes>> ViewImpl::GetCode(const Hash& code_hash) const {
+absl::StatusOr<std::optional<Bytes>> ViewImpl::FindCode(const Hash& code_hash) const {
   if (code_hash == kEmptyCodeHash) return std::optional<Bytes>(Bytes());
   return RowAt(Table::kCode, code_hash.view());
 }
@@ -536,7 +536,7 @@ std::optional<Hash> Following(Hash key) {
 
 }  // namespace
 
-absl::StatusOr<Page<HashedAccount>> ViewImpl::ScanAccounts(const Hash& start, size_t limit) const {
+absl::StatusOr<Page<HashedAccount>> ViewImpl::PageOfAccounts(const Hash& start, size_t limit) const {
   Page<HashedAccount> page;
   absl::Status bad;
   Hash last_key;
@@ -561,7 +561,7 @@ absl::StatusOr<Page<HashedAccount>> ViewImpl::ScanAccounts(const Hash& start, si
   return page;
 }
 
-absl::StatusOr<Page<HashedSlot>> ViewImpl::ScanStorage(const Address& address, const Hash& start, size_t limit) const {
+absl::StatusOr<Page<HashedSlot>> ViewImpl::PageOfSlots(const Address& address, const Hash& start, size_t limit) const {
   const Bytes prefix(Keccak256(address.view()).view());
   Page<HashedSlot> page;
   absl::Status bad;

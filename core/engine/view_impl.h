@@ -74,6 +74,17 @@ class ViewImpl final : public StateView, public TrieSource {
   absl::StatusOr<TrieRoot> AccountRoot() const;
 
  private:
+  // The answers, as the functions above give them.
+  absl::StatusOr<std::optional<Account>> FindAccount(const Address& address) const;
+  absl::StatusOr<std::vector<std::optional<Account>>> FindAccounts(std::span<const Address> addresses) const;
+  absl::StatusOr<std::vector<U256>> FindSlots(const Address& address, std::span<const Hash> slots) const;
+  absl::StatusOr<std::optional<Bytes>> FindCode(const Hash& code_hash) const;
+  absl::StatusOr<AccountProof> ProveAccount(const Address& address, std::span<const Hash> slots) const;
+  absl::StatusOr<MultiProof> ProveAll(std::span<const ProofTargetSpec> targets) const;
+  absl::StatusOr<Page<HashedAccount>> PageOfAccounts(const Hash& start, size_t limit) const;
+  absl::StatusOr<Page<HashedSlot>> PageOfSlots(const Address& address, const Hash& start, size_t limit) const;
+  absl::StatusOr<Hash> RootWith(std::span<const AccountChange> changes, bool keep_empty_accounts) const;
+
   // What the index says of a row at this view; nullopt when that is what the table has.
   std::optional<std::optional<Bytes>> IndexedRow(storage::Table table, BytesView key) const;
   static std::optional<std::optional<Bytes>> RowOf(const storage::VersionIndex::Entry* entry, uint64_t sequence);

@@ -3,8 +3,10 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
 #include "core/account.h"
 #include "core/engine/view_impl.h"
+#include "core/hex.h"
 #include "core/keccak.h"
 #include "core/rlp.h"
 #include "core/trie/link_loaded.h"
@@ -22,9 +24,10 @@ class ProofWalker {
   ProofWalker& operator=(const ProofWalker&) = delete;
 
   // Appends the RLP nodes from the root towards `key` (hashed), as eth_getProof lists them: those of 32 bytes and more,
-  // and the root always. `value` is the key's leaf value, null when the key is not there.
-  absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
-                     std::vector<Bytes>& out);
+  // and the root always. `value` is the key's leaf value, null when the key is not there. DATA_LOSS when there is no
+  // root's row and the only leaf does not hash to `root_hash`.
+  absl::Status Prove(const Hash* account, const TrieRoot& root, const Hash& root_hash, const Hash& key,
+                     const Bytes* value, std::vector<Bytes>& out);
 
   // Where the last Prove found the key's leaf.
   struct LeafPlace {
@@ -104,8 +107,8 @@ absl::Status ProofWalker::AddLeaf(const Hash* account, const NibblePath& path, c
   return absl::OkStatus();
 }
 
-absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const Hash& key, const Bytes* value,
-                                std::vector<Bytes>& out) {
+absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const Hash& root_hash, const Hash& key,
+                                const Bytes* value, std::vector<Bytes>& out) {
   leaf_place_ = {};
   if (root.kind == TrieRoot::Kind::kEmpty) return absl::OkStatus();
   NibblePath path;
@@ -117,7 +120,9 @@ absl::Status ProofWalker::Prove(const Hash* account, const TrieRoot& root, const
   }
   if (place.node == nullptr) {
     leaf_place_.handle = root.leaf;
-    return AddLeaf(account, path, root.leaf, key, value, out);
+    absl::Status status = AddLeaf(account, path, root.leaf, key, value, out);
+    if (status.ok() && Keccak256(out.back()) != root_hash) return MissingRoot(account);
+    return status;
   }
   while (true) {
     const BranchNode* node = place.node;
@@ -163,6 +168,9 @@ absl::StatusOr<TrieRoot> ProofWalker::StorageRoot(const LeafPlace& leaf, const H
   if (leaf.parent == nullptr || !view_.KeepsLoaded()) return TrieRoot{TrieRoot::Kind::kUnknown};
   TrieSource::BranchRequest request{&account, NibblePath{}, nullptr};
   if (absl::Status s = view_.LoadBranches({&request, 1}); !s.ok()) return s;
+  if (request.node == nullptr) {
+    if (absl::Status s = CheckSingleLeaf(view_, account, nullptr, value.storage_root); !s.ok()) return s;
+  }
   const LeafNode* linked = LinkStorageRoot(view_, *leaf.parent, leaf.nibble, account, request.node);
   return linked == nullptr ? TrieRoot{TrieRoot::Kind::kUnknown} : StorageRootOf(*linked);
 }
@@ -183,9 +191,15 @@ std::optional<Bytes> LeafValueOf(const U256& slot) {
 
 const Bytes* PointerTo(const std::optional<Bytes>& value) { return value ? &*value : nullptr; }
 
+// Rows name accounts by hashes; whoever asked knows the address.
+absl::Status InStorageOf(const Address& address, absl::Status status) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(absl::StrCat("account ", ToHex(address), ": ", status.message()));
+}
+
 }  // namespace
 
-absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::span<const Hash> slots) const {
+absl::StatusOr<AccountProof> ViewImpl::ProveAccount(const Address& address, std::span<const Hash> slots) const {
   AccountProof proof;
   proof.address = address;
   const Hash key = Keccak256(address.view());
@@ -196,22 +210,25 @@ absl::StatusOr<AccountProof> ViewImpl::GetProof(const Address& address, std::spa
   absl::StatusOr<TrieRoot> root = AccountRoot();
   if (!root.ok()) return root.status();
   const std::optional<Bytes> leaf = LeafValueOf(*account);
-  if (absl::Status s = walker.Prove(nullptr, *root, key, PointerTo(leaf), proof.proof); !s.ok()) return s;
+  if (absl::Status s = walker.Prove(nullptr, *root, block().state_root, key, PointerTo(leaf), proof.proof); !s.ok())
+    return s;
   if (slots.empty()) return proof;
   absl::StatusOr<std::vector<U256>> values = GetStorage(address, slots);
   if (!values.ok()) return values.status();
+  const Hash& storage_root = proof.account.storage_root;
   absl::StatusOr<TrieRoot> storage = walker.StorageRoot(walker.leaf_place(), key, proof.account);
-  if (!storage.ok()) return storage.status();
+  if (!storage.ok()) return InStorageOf(address, storage.status());
   for (size_t i = 0; i < slots.size(); ++i) {
     StorageProof& entry = proof.storage.emplace_back(StorageProof{slots[i], (*values)[i], {}});
     const std::optional<Bytes> value = LeafValueOf(entry.value);
-    absl::Status s = walker.Prove(&key, *storage, Keccak256(slots[i].view()), PointerTo(value), entry.proof);
-    if (!s.ok()) return s;
+    const Hash slot = Keccak256(slots[i].view());
+    absl::Status s = walker.Prove(&key, *storage, storage_root, slot, PointerTo(value), entry.proof);
+    if (!s.ok()) return InStorageOf(address, s);
   }
   return proof;
 }
 
-absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSpec> targets) const {
+absl::StatusOr<MultiProof> ViewImpl::ProveAll(std::span<const ProofTargetSpec> targets) const {
   MultiProof result;
   absl::StatusOr<TrieRoot> root = AccountRoot();
   if (!root.ok()) return root.status();
@@ -232,7 +249,8 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     if (!account.ok()) return account.status();
     entry.account = *account;
     const std::optional<Bytes> leaf = LeafValueOf(*account);
-    absl::Status s = walker.Prove(nullptr, *root, Keccak256(target.address.view()), PointerTo(leaf), nodes);
+    const Hash key = Keccak256(target.address.view());
+    absl::Status s = walker.Prove(nullptr, *root, block().state_root, key, PointerTo(leaf), nodes);
     if (!s.ok()) return s;
     leaves.push_back(walker.leaf_place());
     add(nodes);
@@ -244,12 +262,14 @@ absl::StatusOr<MultiProof> ViewImpl::GetMultiProof(std::span<const ProofTargetSp
     entry.values = *std::move(values);
     if (!entry.account) continue;
     const Hash key = Keccak256(targets[i].address.view());
+    const Hash& storage_root = entry.account->storage_root;
     absl::StatusOr<TrieRoot> storage = walker.StorageRoot(leaves[i], key, *entry.account);
-    if (!storage.ok()) return storage.status();
+    if (!storage.ok()) return InStorageOf(entry.address, storage.status());
     for (size_t slot = 0; slot < targets[i].slots.size(); ++slot) {
       const std::optional<Bytes> value = LeafValueOf(entry.values[slot]);
-      absl::Status s = walker.Prove(&key, *storage, Keccak256(targets[i].slots[slot].view()), PointerTo(value), nodes);
-      if (!s.ok()) return s;
+      const Hash slot_key = Keccak256(targets[i].slots[slot].view());
+      absl::Status s = walker.Prove(&key, *storage, storage_root, slot_key, PointerTo(value), nodes);
+      if (!s.ok()) return InStorageOf(entry.address, s);
       add(nodes);
     }
   }

@@ -1,5 +1,10 @@
 #include "core/trie/link_loaded.h"
 
+#include "absl/strings/str_format.h"
+#include "core/hex.h"
+#include "core/keccak.h"
+#include "core/trie/branch_record.h"
+
 namespace mptd {
 
 BranchNode* LinkLoaded(const TrieSource& source, const BranchNode& parent, int nibble, OwnedBranch& loaded) {
@@ -27,6 +32,22 @@ LeafNode* LinkStorageRoot(const TrieSource& source, const BranchNode& parent, in
     loaded.reset();
   }
   return linked;
+}
+
+absl::Status CheckSingleLeaf(const TrieSource& source, const Hash& account, const Hash* key, const Hash& root) {
+  const absl::StatusOr<LeafRow> leaf = source.LeafBelow(&account, NibblePath{}, key);
+  if (absl::IsDataLoss(leaf.status())) return MissingRoot(&account);
+  if (!leaf.ok()) return leaf.status();
+  Bytes node;
+  AppendLeafRlp(node, leaf->key, 0, leaf->value);
+  return Keccak256(node) == root ? absl::OkStatus() : MissingRoot(&account);
+}
+
+absl::Status MissingRoot(const Hash* account) {
+  return absl::DataLossError(
+      absl::StrFormat("the trie %s has no row for its root, and is not a single leaf with the root's hash; run "
+                      "`mptctl check`",
+                      account == nullptr ? "of accounts" : "of the storage of account " + ToHex(*account)));
 }
 
 }  // namespace mptd

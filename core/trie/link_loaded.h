@@ -14,4 +14,10 @@ BranchNode* LinkLoaded(const TrieSource& source, const BranchNode& parent, int n
 LeafNode* LinkStorageRoot(const TrieSource& source, const BranchNode& parent, int nibble, const Hash& account,
                           OwnedBranch& loaded);
 
+// To be asked before the handle of a storage trie without a root's row is used: OK when `account` has a single slot, of
+// which the leaf, found by its `key` where that is known, hashes to `root`. Else DATA_LOSS: the row is lost.
+absl::Status CheckSingleLeaf(const TrieSource& source, const Hash& account, const Hash* key, const Hash& root);
+// That DATA_LOSS; for the trie of accounts when `account` is null.
+absl::Status MissingRoot(const Hash* account);
+
 }  // namespace mptd

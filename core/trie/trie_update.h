@@ -105,8 +105,9 @@ struct RefOut {
 struct TrieJob {
   const Hash* account = nullptr;
   TrieRoot root;
-  std::span<LeafOp> ops;          // sorted by key, each key once, all of them changing something
-  const LeafOp* owner = nullptr;  // of a storage trie: its account's, which has been prepared
+  std::span<LeafOp> ops;            // sorted by key, each key once, all of them changing something
+  const LeafOp* owner = nullptr;    // of a storage trie: its account's, which has been prepared
+  const Hash* root_hash = nullptr;  // of a storage trie: what a single leaf without a root's row must hash to
 
   // The result: `new_root`, and after HashAll its hash.
   TrieRoot new_root;
@@ -277,7 +278,7 @@ class TrieUpdate {
                                       size_t depth);
   // Where loaded nodes go: into the trie where they may, else they stay this update's.
   BranchNode* Adopt(const BranchNode* parent, int nibble, OwnedBranch loaded);
-  void AdoptRoot(TrieJob& job, OwnedBranch loaded);
+  absl::Status AdoptRoot(TrieJob& job, OwnedBranch loaded);
   BranchNode* Keep(OwnedBranch node);
 
   // The recursion. `along` is any key that begins with the path of the position, `depth` its length.

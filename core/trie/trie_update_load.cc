@@ -1,4 +1,5 @@
 // The nodes on the paths of a transition's operations, loaded level by level.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -39,17 +40,23 @@ BranchNode* TrieUpdate::Adopt(const BranchNode* parent, int nibble, OwnedBranch 
 }
 
 // The root of a storage trie is linked below its account's leaf.
-void TrieUpdate::AdoptRoot(TrieJob& job, OwnedBranch loaded) {
+absl::Status TrieUpdate::AdoptRoot(TrieJob& job, OwnedBranch loaded) {
+  if (loaded == nullptr && job.root_hash != nullptr) {
+    const auto there = std::find_if(job.ops.begin(), job.ops.end(), [](const LeafOp& op) { return op.exists; });
+    const Hash* key = there == job.ops.end() ? nullptr : there->key;
+    if (absl::Status s = CheckSingleLeaf(source_, *job.account, key, *job.root_hash); !s.ok()) return s;
+  }
   // The writer has closed the place: it makes a new handle for what it changes.
   const BranchNode* parent = job.owner == nullptr ? nullptr : job.owner->parent;
   if (parent != nullptr && purpose_ == Purpose::kTry && !private_nodes_.contains(parent) && source_.KeepsLoaded()) {
     if (const LeafNode* leaf = LinkStorageRoot(source_, *parent, job.owner->nibble, *job.account, loaded)) {
       job.root = StorageRootOf(*leaf);
-      return;
+      return absl::OkStatus();
     }
   }
   job.root.kind = loaded == nullptr ? TrieRoot::Kind::kLeaf : TrieRoot::Kind::kBranch;
   job.root.node = loaded == nullptr ? nullptr : Keep(std::move(loaded));
+  return absl::OkStatus();
 }
 
 BranchNode* TrieUpdate::Keep(OwnedBranch node) {
@@ -91,7 +98,7 @@ absl::Status TrieUpdate::LoadRoots(std::span<TrieJob> jobs, std::vector<Frontier
       if (requests[i].node == nullptr && waiting[i]->root.kind == TrieRoot::Kind::kBranch) {
         return MissingBranch(waiting[i]->account, NibblePath{});
       }
-      AdoptRoot(*waiting[i], std::move(requests[i].node));
+      if (absl::Status s = AdoptRoot(*waiting[i], std::move(requests[i].node)); !s.ok()) return s;
     }
   }
   for (TrieJob& job : jobs) {

@@ -47,6 +47,20 @@ TEST_F(FilesTest, EveryDifferenceIsNamed) {
                           IsDifference("LOCK", "not of the checkpoint"), IsDifference("FORMAT", "SHA-256")));
 }
 
+TEST_F(FilesTest, AnEmptyFolderIsNotOfTheCheckpoint) {
+  std::filesystem::create_directories(c_ + "/log");
+  std::filesystem::create_directories(c_ + "/db/more/nested");
+  EXPECT_THAT(CompareContents(c_, manifest_, {}).value(),
+              ElementsAre(IsDifference("db/more/nested", "a folder that is not of the checkpoint"),
+                          IsDifference("log", "a folder that is not of the checkpoint")));
+  // Of one that lost its files, these are told.
+  std::filesystem::remove_all(c_ + "/log");
+  std::filesystem::remove_all(c_ + "/db");
+  std::filesystem::create_directory(c_ + "/db");
+  EXPECT_THAT(CompareNames(c_, manifest_).value(),
+              ElementsAre(IsDifference("db/000011.sst", "missing"), IsDifference("db/CURRENT", "missing")));
+}
+
 TEST_F(FilesTest, ALinkIsNoFile) {
   std::filesystem::remove(c_ + "/FORMAT");
   std::filesystem::create_symlink("/etc/hostname", c_ + "/FORMAT");

@@ -92,6 +92,7 @@ class LyingEngine : public StateEngine {
   absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) override { return engine_->Checkpoint(dir); }
   absl::StatusOr<uint64_t> Prune(uint64_t keep) override { return engine_->Prune(keep); }
   absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) override { return engine_->RotateKeys(rotation); }
+  absl::Status CheckKey() const override { return engine_->CheckKey(); }
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override {
     return engine_->Verify(progress);
   }

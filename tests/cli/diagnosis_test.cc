@@ -32,6 +32,9 @@ DaemonReadings GoodReadings() {
   out.status.set_genesis_root(std::string(32, 'g'));
   out.status.set_persistence_mode("batched");
   out.status.set_queue_bytes(10 * kMiB);
+  v1::HealthCheck* check = out.status.add_health_checks();
+  check->set_name("encryption_key");
+  check->set_level(3);
   out.config = {{"persistence.queue_bytes", "128MiB"},
                 {"persistence.flush_blocks", "256"},
                 {"pruning.enable_pruning", "true"},
@@ -74,7 +77,7 @@ TEST(DiagnosisTest, AGoodDaemonHasNothingToDo) {
     EXPECT_THAT(finding.expected, Not(IsEmpty())) << finding.name;
     EXPECT_TRUE(names.insert(finding.name).second) << finding.name;
   }
-  EXPECT_EQ(names.size(), 13u);
+  EXPECT_EQ(names.size(), 14u);
 }
 
 TEST(DiagnosisTest, ReadOnlySaysWhyOnOneLine) {
@@ -128,6 +131,17 @@ TEST(DiagnosisTest, HealthLevelAndCorruption) {
   Expect("health_level", Outcome::kWarning, [](DaemonReadings& r) { (*r.metrics)["state_health_level"] = 2; });
   Expect("health_level", Outcome::kFailed, [](DaemonReadings& r) { (*r.metrics)["state_health_level"] = 1; });
   Expect("corruption", Outcome::kFailed, [](DaemonReadings& r) { (*r.metrics)["state_corruption_detected"] = 1; });
+}
+
+TEST(DiagnosisTest, AKeyFileThatDoesNotFitIsToldBeforeTheNextStart) {
+  const Finding finding = After("encryption_key", [](DaemonReadings& r) {
+    r.status.mutable_health_checks(0)->set_level(2);
+    r.status.mutable_health_checks(0)->set_reason("KEYS is wrapped by\nanother key");
+  });
+  EXPECT_EQ(finding.outcome, Outcome::kWarning);
+  EXPECT_EQ(finding.measured, "KEYS is wrapped by another key");
+  EXPECT_THAT(finding.advice, HasSubstr("rotate-key"));
+  Expect("encryption_key", Outcome::kSkipped, [](DaemonReadings& r) { r.status.clear_health_checks(); });
 }
 
 TEST(DiagnosisTest, DiskAndMemoryNearTheirLimits) {

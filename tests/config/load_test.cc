@@ -1,9 +1,12 @@
 // Where values come from, which of them wins, and what is refused on the command line and in the environment.
+#include <algorithm>
 #include <set>
 
+#include "absl/strings/str_format.h"
 #include "config/config.h"
 #include "config/schema.h"
 #include "config/sources.h"
+#include "config/values.h"
 #include "gmock/gmock.h"
 #include "tests/config/loading.h"
 
@@ -258,43 +261,84 @@ std::string OneItem(const Key& key) {
   return key.name == "security.roles" ? "unix:uid=1 -> reader" : "rpc=debug";
 }
 
-TEST(SchemaTest, EveryKeyCanBeSetByEverySource) {
+// Of these none may be missing while another is there.
+std::vector<std::string> TlsFlags() {
+  return {"--security.tls_cert_file=a", "--security.tls_key_file=b", "--security.tls_client_ca_file=c",
+          "--security.tls_crl_file=d"};
+}
+
+// Flags with which any value of `key` is allowed.
+std::vector<std::string> FlagsBeside(const Key& key) {
+  std::vector<std::string> flags = TlsFlags();
+  std::erase_if(flags, [&](const std::string& flag) { return flag.starts_with("--" + std::string(key.name) + "="); });
+  return flags;
+}
+
+// A value that is allowed and not the default, but for keys that have only one; as FormatLine writes it.
+std::string OtherValue(const Key& key, const std::string& standard) {
+  if (key.kind == Kind::kBool) return standard == "true" ? "false" : "true";
+  if (key.kind == Kind::kEnum)
+    return std::string(key.choices[key.choices.front() == standard ? key.choices.size() - 1 : 0]);
+  if (key.kind == Kind::kString) return key.name == "server.genesis" ? "hoodi" : "localhost:1";
+  if (key.kind == Kind::kList) return OneItem(key);
+  if (key.name == "limits.max_memory_bytes") return "64GiB";  // caches and queue have to fit
+  Settings settings;
+  const std::string unit = key.kind == Kind::kDuration ? "ms" : "";
+  EXPECT_EQ(SetScalar(key, std::to_string(key.min + 1) + unit, settings), "") << key.name;
+  return FormatLine(key, settings);
+}
+
+// What --print-config shows of the entry: its line, found by where the value is from.
+std::string PrintedLine(const std::string& printed, const Entry& entry) {
+  const size_t end = printed.find("  # " + Origin(entry) + "\n");
+  if (end == std::string::npos) return "";
+  return printed.substr(printed.rfind('\n', end) + 1, end - printed.rfind('\n', end) - 1);
+}
+
+TEST(SchemaTest, EveryKeyTakesAnotherValueFromEverySource) {
+  const Loaded defaults = LoadGood({});
   for (const Key& key : Keys()) {
     const std::string name(key.name);
-    std::string value = EntryOf(LoadGood({}), name).value;
-    if (key.kind == Kind::kBool) value = value == "true" ? "false" : "true";
-    if (key.kind == Kind::kList && value.empty()) value = OneItem(key);
-    EXPECT_EQ(EntryOf(LoadGood({{"--" + name + "=" + value}, {}, {}}), name).source, Source::kFlag) << name;
-    EXPECT_EQ(EntryOf(LoadGood({{}, {VariableName(name) + "=" + value}, {}}), name).source, Source::kEnvironment)
-        << name;
-    const std::string text = key.kind == Kind::kList ? "[\"" + value + "\"]" : value.empty() ? "\"\"" : value;
-    const std::string yaml = std::string(key.section()) + ":\n  " + std::string(key.leaf()) + ": " + text + "\n";
-    const Entry entry = EntryOf(LoadGood({{}, {}, yaml}), name);
-    EXPECT_EQ(entry.source, Source::kFile) << name;
-    EXPECT_EQ(entry.value, value) << name;
+    const std::string value = OtherValue(key, EntryOf(defaults, name).value);
+    EXPECT_EQ(value == EntryOf(defaults, name).value, IsFixed(key)) << name;
+    const std::string text = key.kind == Kind::kList ? "[\"" + value + "\"]" : "\"" + value + "\"";
+    const bool quoted = key.kind == Kind::kString || key.kind == Kind::kList;
+    const std::string yaml = absl::StrFormat("%s:\n  %s: %s\n", key.section(), key.leaf(), quoted ? text : value);
+    std::vector<std::string> beside = FlagsBeside(key);
+    beside.push_back("--print-config");
+    std::vector<std::string> flags = beside;
+    flags.push_back("--" + name + "=" + value);
+    const struct {
+      Source source;
+      std::string where;
+      Sources given;
+    } kCases[] = {
+        {Source::kFlag, "--" + name, {flags, {}, {}}},
+        {Source::kEnvironment, VariableName(name), {beside, {VariableName(name) + "=" + value}, {}}},
+        {Source::kFile, "FILE:2:" + std::to_string(key.leaf().size() + 5), {beside, {}, yaml}},
+    };
+    for (const auto& one : kCases) {
+      const Loaded loaded = LoadGood(one.given);
+      const Entry entry = EntryOf(loaded, name);
+      EXPECT_EQ(entry.value, value) << name << " by " << one.where;
+      EXPECT_EQ(entry.source, one.source) << name;
+      EXPECT_EQ(entry.where, one.where);
+      const std::string line = PrintedLine(loaded.print.value_or(""), entry);
+      EXPECT_TRUE(line.starts_with("  " + std::string(key.leaf()) + ": ")) << line;
+      EXPECT_NE(line.find(value), std::string::npos) << line;
+    }
   }
 }
 
 // Each key has to reach a field of its own: setting it changes its entry, and no other.
 TEST(SchemaTest, NoTwoKeysShareAField) {
-  // None of these may be missing while another is there.
-  const std::vector<std::string> tls = {"--security.tls_cert_file=a", "--security.tls_key_file=b",
-                                        "--security.tls_client_ca_file=c", "--security.tls_crl_file=d"};
-  const Loaded defaults = LoadGood({tls, {}, {}});
+  const Loaded defaults = LoadGood({TlsFlags(), {}, {}});
   for (const Key& key : Keys()) {
     if (IsFixed(key)) continue;
-    std::string value = std::to_string(key.min + 1);
-    if (key.kind == Kind::kBool) value = EntryOf(defaults, std::string(key.name)).value == "true" ? "false" : "true";
     if (key.name == "limits.max_memory_bytes") continue;  // others follow from it: MemoryTest
-    if (key.kind == Kind::kDuration) value += "ms";
-    if (key.kind == Kind::kEnum) value = std::string(key.choices.front());
-    if (key.kind == Kind::kEnum && EntryOf(defaults, std::string(key.name)).value == value) value = key.choices.back();
-    if (key.kind == Kind::kString) value = key.name == "server.genesis" ? "hoodi" : "localhost:1";
-    if (key.kind == Kind::kList) value = OneItem(key);
-    std::vector<std::string> flags = tls;
-    const std::string flag = "--" + std::string(key.name) + "=";
-    std::erase_if(flags, [&](const std::string& other) { return other.starts_with(flag); });
-    flags.push_back(flag + value);
+    std::vector<std::string> flags = FlagsBeside(key);
+    flags.push_back("--" + std::string(key.name) + "=" +
+                    OtherValue(key, EntryOf(defaults, std::string(key.name)).value));
     const Loaded changed = LoadGood({flags, {}, {}});
     ASSERT_EQ(changed.entries.size(), defaults.entries.size());
     for (size_t i = 0; i < defaults.entries.size(); ++i) {

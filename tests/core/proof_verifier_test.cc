@@ -1,9 +1,11 @@
 #include "core/proof_verifier.h"
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/account.h"
 #include "core/eip1186_json.h"
@@ -360,6 +362,49 @@ TEST(TrieProofTest, EveryKeyOfRandomTries) {
     }
   }
   EXPECT_GT(embedded, 100);
+}
+
+TEST(ProofNodesTest, AnswerEveryKeyOfATrieFromNodesInAnyOrder) {
+  std::mt19937_64 random(7);
+  model::NaiveTrie trie;
+  std::vector<Bytes> keys;
+  for (int i = 0; i < 200; ++i) {
+    keys.push_back(Bytes(Keccak256(absl::StrCat(i)).view()));
+    if (i % 2 == 0) trie.Put(keys.back(), Bytes(1 + random() % 50, 'v'));
+  }
+  std::set<Bytes> distinct;
+  for (const Bytes& key : keys) {
+    for (const Bytes& node : trie.Proof(key)) distinct.insert(node);
+  }
+  std::vector<Bytes> pool(distinct.begin(), distinct.end());
+  std::shuffle(pool.begin(), pool.end(), random);
+  ProofNodes nodes(pool);
+  for (const Bytes& key : keys) {
+    const Answer answer = nodes.Find(trie.Root(), key);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_EQ(*answer, trie.Get(key));
+  }
+  EXPECT_TRUE(nodes.AllUsed().ok()) << nodes.AllUsed();
+  EXPECT_EQ(nodes.Find(kEmptyRoot, keys[0]).value(), std::nullopt);
+  EXPECT_FALSE(nodes.Find(trie.Root(), "short").ok());
+}
+
+TEST(ProofNodesTest, RefuseWhatIsMissingAndWhatIsNotNeeded) {
+  model::NaiveTrie trie;
+  const Bytes key(Keccak256("1").view());
+  for (int i = 0; i < 50; ++i) trie.Put(Bytes(Keccak256(absl::StrCat(i)).view()), Bytes(40, 'v'));
+  const std::vector<Bytes> proof = trie.Proof(key);
+  ASSERT_GE(proof.size(), 2u);
+  for (size_t missing = 0; missing < proof.size(); ++missing) {
+    std::vector<Bytes> rest = proof;
+    rest.erase(rest.begin() + static_cast<ptrdiff_t>(missing));
+    EXPECT_FALSE(ProofNodes(rest).Find(trie.Root(), key).ok());
+  }
+  std::vector<Bytes> twice = proof;
+  twice.push_back(proof.front());
+  ProofNodes nodes(twice);
+  EXPECT_TRUE(nodes.Find(trie.Root(), key).ok());
+  EXPECT_EQ(nodes.AllUsed().message(), absl::StrFormat("node %d is not needed, or is there twice", twice.size() - 1));
 }
 
 // ---- Statements about accounts and slots ----

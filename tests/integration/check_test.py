@@ -86,6 +86,24 @@ class CheckTest(unittest.TestCase):
         self.assertIn('p99', checks['disk_speed']['measured'])
         self.assertEqual(os.listdir(self.scratch), [])
 
+    def test_a_terminal_is_told_what_is_at_work(self):
+        ours, theirs = os.openpty()
+        self.addCleanup(os.close, ours)
+        with subprocess.Popen([MPTD, 'check', '-o', 'json', '--data-dir', self.data, '--listen', '127.0.0.1:0', '--http-listen',
+                               'off'], stdout=subprocess.PIPE, stderr=theirs, env=environment()) as process:
+            os.close(theirs)
+            answer, _ = process.communicate(timeout=PATIENCE)
+        self.assertEqual([check['name'] for check in json.loads(answer)['checks']], CHECKS)
+        told = b''
+        try:
+            while piece := os.read(ours, 4096):
+                told += piece
+        except OSError:  # nobody has the other end any more
+            pass
+        for number, name in enumerate(TRIALS, 2):
+            self.assertIn(f'[{number}/12] {name} ...', told.decode())
+        self.assertTrue(told.endswith(b'\r\x1b[K'), told)
+
     def test_the_table_and_the_help(self):
         done = run([MPTD, 'check', '--data-dir', self.data, '--listen', '127.0.0.1:0', '--http-listen=off', '--quick'])
         self.assertIn(done.returncode, (0, 1), done.stdout)

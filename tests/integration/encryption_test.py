@@ -12,7 +12,7 @@ import unittest
 
 import grpc
 
-from client import MPTCTL, MPTD, PATIENCE, ZERO_HASH, Daemon, admin_pb, environment, pb
+from client import MPTCTL, MPTD, PATIENCE, ZERO_HASH, Daemon, admin_pb, environment, eventually, pb
 
 MARKER = b'contract code that must not be found on the disk'
 
@@ -171,6 +171,30 @@ class EncryptionTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as caught:
                 self.keys_of(daemon)
             self.assertEqual(caught.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
+
+    def test_a_key_file_that_no_longer_fits_is_noticed_before_the_next_start(self):
+        def doctor(daemon):
+            done = subprocess.run([MPTCTL, '--server', f'127.0.0.1:{daemon.port}', 'doctor', '-o', 'json'],
+                                  capture_output=True, text=True, timeout=PATIENCE)
+            return {one['check']: one for one in json.loads(done.stdout)['checks']}['encryption_key']
+
+        with self.daemon(self.key, '--health.check_interval', '100ms') as daemon:
+            self.assertEqual(doctor(daemon)['result'], 'ok')
+            right = self.key + '.right'
+            os.rename(self.key, right)
+            self.assertTrue(eventually(lambda: doctor(daemon)['result'] == 'warning'), daemon.log())
+            self.make_key('master.key', os.urandom(32))
+            self.assertTrue(eventually(lambda: 'is wrapped by master key' in doctor(daemon)['measured']), daemon.log())
+            self.assertIn('mptctl rotate-key', doctor(daemon)['advice'])
+            apply_block(daemon, 1)  # it goes on meanwhile
+            os.replace(right, self.key)
+            self.assertTrue(eventually(lambda: doctor(daemon)['result'] == 'ok'), daemon.log())
+            self.make_key('master.key', os.urandom(32))
+            self.assertTrue(eventually(lambda: doctor(daemon)['result'] == 'warning'), daemon.log())
+            self.keys_of(daemon)
+            self.assertTrue(eventually(lambda: doctor(daemon)['result'] == 'ok'), daemon.log())
+            daemon.restart()
+            self.assertEqual(doctor(daemon)['result'], 'ok')
 
     def test_what_does_not_fit_is_refused_and_touches_nothing(self):
         with self.daemon(self.key) as daemon:

@@ -178,6 +178,7 @@ class LogTest(unittest.TestCase):
             with self.assertRaises(grpc.RpcError):
                 daemon.apply(9, b'', b'', [])
             daemon.proof(one, [bytes(32)])
+            daemon.state.GetMultiProof(pb.GetMultiProofRequest(targets=[pb.ProofTarget(address=a) for a in (one, two)]))
             daemon.admin.Flush(admin_pb.FlushRequest())
             # Of the caches it is told every ten seconds, the first time perhaps before there is anything to tell.
             self.assertTrue(eventually(lambda: self.events(daemon, 'persistence_completed') and
@@ -197,10 +198,11 @@ class LogTest(unittest.TestCase):
             self.assertEqual([line['block'] for line in self.events(daemon, 'state_transition_completed')], [1, 2, 3])
             refused, = self.events(daemon, 'state_transition_refused')
             self.assertEqual(refused['code'], 'FAILED_PRECONDITION')
-            proof, = self.events(daemon, 'proof_generated')
+            proof, proofs = self.events(daemon, 'proof_generated')
             self.assertEqual((proof['block'], proof['accounts'], proof['slots']), (3, 1, 1))
-            verified, = self.events(daemon, 'proof_verified')
-            self.assertEqual((verified['block'], verified['valid'], verified['level']), (3, True, 'debug'))
+            self.assertEqual((proofs['block'], proofs['accounts'], proofs['slots']), (3, 2, 0))
+            verified = [(line['block'], line['valid'], line['level']) for line in self.events(daemon, 'proof_verified')]
+            self.assertEqual(verified, [(3, True, 'debug')] * 2)
             self.assertGreater(proof['bytes'], 32 * proof['nodes'])
             for line in self.events(daemon, 'cache_performance'):
                 self.assertLessEqual({'cache_hits', 'cache_misses', 'hit_rate'}, set(line))

@@ -222,6 +222,44 @@ class OverloadTest(unittest.TestCase):
                 self.assertLess(most_resident(daemon), MEMORY)
 
 
+    def test_large_messages_on_many_connections_at_once(self):
+        # Few, of which one is taken while others arrive; and more together than the limit.
+        for connections, size in ((2, 64 << 20), (32, 24 << 20)):
+            with self.subTest(connections=connections), Daemon(f'--limits.max_memory_bytes={MEMORY}') as daemon:
+                code = bytes(24_000)
+                body = pb.ApplyStateChangesRequest(number=1, changes=[
+                    pb.AccountChange(address=address(i), code=code) for i in range(size // 24_040)]).SerializeToString()
+                ends = collections.Counter()
+                lock = threading.Lock()
+
+                def send(daemon=daemon, body=body, ends=ends, lock=lock):
+                    with channel_to(daemon) as channel:
+                        call = channel.unary_unary('/mptd.v1.StateService/ApplyStateChanges')
+                        for _ in range(3):
+                            try:
+                                call(body, timeout=PATIENCE)
+                                end = grpc.StatusCode.OK
+                            except grpc.RpcError as error:
+                                end = error.code()
+                            with lock:
+                                ends[end] += 1
+
+                threads = [threading.Thread(target=send) for _ in range(connections)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                most = most_resident(daemon)
+                print(f'{connections} connections: resident {most >> 20} MiB of {MEMORY >> 20}, {dict(ends)}')
+                if not with_sanitizer():
+                    self.assertLess(most, MEMORY)
+                # With a connection that gRPC gives up, its call ends as UNAVAILABLE.
+                self.assertLessEqual(set(ends), {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED,
+                                                 grpc.StatusCode.UNAVAILABLE})
+                # Who asks for little is answered.
+                daemon.account(address(1))
+
+
 class AdminConnectionsTest(unittest.TestCase):
     def test_the_admin_address_has_a_limit_of_its_own(self):
         port = free_port()

@@ -346,6 +346,11 @@ absl::StatusOr<KeyReport> FakeEngine::RotateKeys(const KeyRotation& rotation) {
   return rotation.new_data_key ? KeyReport{"0123456789abcdef", 2, {1, 2}} : KeyReport{"0123456789abcdef", 1, {1}};
 }
 
+absl::Status FakeEngine::CheckKey() const {
+  const std::unique_lock lock(mutex_);
+  return key_error_;
+}
+
 absl::StatusOr<uint64_t> FakeEngine::Prune(uint64_t keep_blocks) {
   const std::unique_lock lock(mutex_);
   uint64_t pruned = 0;
@@ -455,6 +460,11 @@ void FakeEngine::set_read_only(std::string reason) {
 void FakeEngine::set_durable_lag(uint64_t blocks) {
   const std::unique_lock lock(mutex_);
   durable_lag_ = blocks;
+}
+
+void FakeEngine::set_key_error(absl::Status status) {
+  const std::unique_lock lock(mutex_);
+  key_error_ = std::move(status);
 }
 
 void FakeEngine::set_checkpoint_error(absl::Status status) {

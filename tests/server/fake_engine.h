@@ -36,6 +36,7 @@ class FakeEngine final : public StateEngine {
   absl::StatusOr<BlockInfo> Checkpoint(const std::string& dir) override;
   absl::StatusOr<uint64_t> Prune(uint64_t keep_blocks) override;
   absl::StatusOr<KeyReport> RotateKeys(const KeyRotation& rotation) override;
+  absl::Status CheckKey() const override;
   absl::StatusOr<VerifyReport> Verify(const std::function<bool(const VerifyProgress&)>& progress) override;
   EngineStatus Status() const override;
   EngineStatistics Statistics() const override;
@@ -56,6 +57,8 @@ class FakeEngine final : public StateEngine {
   void set_durable_lag(uint64_t blocks);
   // Checkpoint writes a part of its files, and ends with this.
   void set_checkpoint_error(absl::Status status);
+  // What CheckKey answers.
+  void set_key_error(absl::Status status);
   void set_events_kept(size_t count);
   void set_verify_steps(int steps) { verify_steps_ = steps; }
   // Views that somebody holds.
@@ -89,6 +92,7 @@ class FakeEngine final : public StateEngine {
   std::map<uint64_t, std::shared_ptr<const Block>> blocks_;
   std::vector<HeadEvent> events_;  // event i has index i + 1
   absl::Status checkpoint_error_;
+  absl::Status key_error_;
   size_t events_kept_ = 1000;
   uint64_t durable_lag_ = 0;
   bool hold_applies_ = false;

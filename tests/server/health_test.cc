@@ -62,6 +62,14 @@ TEST(HealthCheckTest, Storage) {
   EXPECT_THAT(gone.reason, HasSubstr(dir + "/health.tmp: No such file or directory"));
 }
 
+TEST(HealthCheckTest, AMasterKeyThatNoLongerFitsIsNoFailureYet) {
+  EXPECT_EQ(CheckEncryptionKey(absl::OkStatus()).state, HealthState::kHealthy);
+  const HealthFinding finding = CheckEncryptionKey(absl::FailedPreconditionError("d/KEYS is wrapped by another"));
+  EXPECT_EQ(finding.state, HealthState::kDegraded);
+  EXPECT_THAT(finding.reason, HasSubstr("could not be started again"));
+  EXPECT_THAT(finding.reason, HasSubstr("d/KEYS is wrapped by another"));
+}
+
 TEST(HealthCheckTest, LastSyncIsLateOnlyWhenNothingBecomesDurable) {
   SyncAge age(absl::Seconds(30));
   const absl::Time start = absl::FromUnixSeconds(1000);

@@ -146,10 +146,10 @@ TEST_F(MemoryGuardTest, GrowsAgainWhenThereIsRoom) {
 TEST_F(MemoryGuardTest, RefusesAboveTheBoundAndAdmitsBelow) {
   guard_.Configure(Full(), kLimit);
   Look(79'000);
-  EXPECT_EQ(guard_.Admit(333), absl::OkStatus());
-  const absl::Status refused = guard_.Admit(334);  // three times over, as bytes, message and changes
+  EXPECT_EQ(guard_.Admit(199), absl::OkStatus());
+  const absl::Status refused = guard_.Admit(200);  // five times over, as what a block becomes
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(refused.message(), HasSubstr("80002 of the 100000 bytes of limits.max_memory_bytes"));
+  EXPECT_THAT(refused.message(), HasSubstr("80000 of the 100000 bytes of limits.max_memory_bytes"));
   EXPECT_TRUE(RetryDelay(refused).has_value());
   Look(80'000);
   EXPECT_FALSE(guard_.Admit(0).ok());

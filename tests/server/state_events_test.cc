@@ -89,5 +89,38 @@ TEST_F(StateEventsTest, AProofIsCheckedBeforeItLeaves) {
   EXPECT_EQ(Lines(), "");
 }
 
+TEST_F(StateEventsTest, ManyProofsTogetherAreCheckedToo) {
+  const testing::TempDir dir;
+  testing::TwinChain chain(OptionsIn(dir));
+  AccountChange contract = testing::SetSlots(2, {{1, 5}, {2, 6}});
+  contract.nonce = 1;
+  chain.Apply({SetBalance(1, 1), contract, SetBalance(3, 3)});
+  const StateEvents events(chain.engine(), *log_);
+  const absl::StatusOr<StateViewPtr> view = chain.engine().View(LatestBlock{});
+  ASSERT_TRUE(view.ok()) << view.status();
+  const std::vector<ProofTargetSpec> targets = {{testing::AddressOf(1), {}},
+                                                {testing::AddressOf(2), {testing::SlotOf(1), testing::SlotOf(9)}},
+                                                {testing::AddressOf(77), {testing::SlotOf(1)}}};
+  const absl::StatusOr<MultiProof> proof = (*view)->GetMultiProof(targets);
+  ASSERT_TRUE(proof.ok()) << proof.status();
+  const auto line = [&](const MultiProof& checked) {
+    events.VerifyProof((*view)->block(), targets, checked);
+    return Lines();
+  };
+  EXPECT_THAT(line(*proof), HasSubstr("debug engine proof_verified block=1 valid=true reason=\"\" duration_ms="));
+  MultiProof wrong = *proof;
+  wrong.entries[1].values[0] = U256::FromUint64(7);
+  EXPECT_THAT(line(wrong), HasSubstr("error engine proof_verified block=1 valid=false reason=\"account 0x"));
+  wrong = *proof;
+  wrong.entries[2].account.emplace().nonce = 1;
+  EXPECT_THAT(line(wrong), HasSubstr("valid=false"));
+  wrong = *proof;
+  wrong.nodes.push_back("more");
+  EXPECT_THAT(line(wrong), HasSubstr("is not needed"));
+  wrong = *proof;
+  wrong.nodes.pop_back();
+  EXPECT_THAT(line(wrong), HasSubstr("no node has the hash"));
+}
+
 }  // namespace
 }  // namespace mptd
