@@ -22,6 +22,9 @@ constexpr uint64_t kGrowBelow = 55;
 constexpr uint64_t kRefuseAbove = 80;
 // The time that a smaller limit takes to show in the resident memory.
 constexpr absl::Duration kStep = absl::Seconds(1);
+// How often free memory is asked back above the third bound. Large messages that come and are refused leave hundreds of
+// MiB a second with the allocator, of which it lets go after ten.
+constexpr absl::Duration kGiveBackStep = absl::Milliseconds(100);
 constexpr unsigned kMostShift = 4;
 // What a block of 64 MiB takes while it is applied, in its lengths: as a message, the engine's changes, the change
 // log's record, rows that wait for the flush, and the flush itself. 4.7 were measured for code, which is the same in
@@ -95,13 +98,15 @@ void MemoryGuard::Check(absl::Time now) {
   uint64_t used = resident_();
   resident_bytes_.store(used, std::memory_order_relaxed);
   const MutexLock lock(mutex_);
-  if (now - shifted_at_ < kStep) return;
   // Free memory that the allocator keeps for ten seconds more must not cost the caches their contents.
-  if (used / kShrinkAbove >= limit / 100 && now - given_back_at_ >= kStep) {
+  const absl::Duration step = used / kRefuseAbove >= limit / 100 ? kGiveBackStep : kStep;
+  if (used / kShrinkAbove >= limit / 100 && now - given_back_at_ >= step) {
     given_back_at_ = now;
     give_back_();
     used = resident_();
+    resident_bytes_.store(used, std::memory_order_relaxed);
   }
+  if (now - shifted_at_ < kStep) return;
   const bool shrink = used / kShrinkAbove >= limit / 100 && shift_ < kMostShift;
   const bool grow = used / kGrowBelow < limit / 100 && shift_ > 0;
   if (!shrink && !grow) return;

@@ -103,11 +103,13 @@ TEST_F(MemoryGuardTest, FreeMemoryIsGivenBackBeforeCachesShrink) {
   Look(60'000, kStep / 20);
   EXPECT_EQ(guard_.Admit(0), absl::OkStatus()) << "what was given back is not in use";
   free_ = 10'000;
-  Look(90'000, kStep / 2);
+  Look(75'000, kStep / 2);
   EXPECT_EQ(given_back_, 1) << "not more often than once a step";
   ExpectShare(2);
+  Look(90'000, kStep / 20);
+  EXPECT_EQ(given_back_, 2) << "but where calls are refused";
   Look(90'000);
-  EXPECT_EQ(given_back_, 2);
+  EXPECT_EQ(given_back_, 3);
 }
 
 TEST_F(MemoryGuardTest, TheLimitIsTheLeastOfWhatIsSetAndWhatThereIs) {
