@@ -176,7 +176,7 @@ class EncryptionTest(unittest.TestCase):
         def doctor(daemon):
             done = subprocess.run([MPTCTL, '--server', f'127.0.0.1:{daemon.port}', 'doctor', '-o', 'json'],
                                   capture_output=True, text=True, timeout=PATIENCE)
-            return {one['check']: one for one in json.loads(done.stdout)['checks']}['encryption_key']
+            return {one['name']: one for one in json.loads(done.stdout)['checks']}['encryption_key']
 
         with self.daemon(self.key, '--health.check_interval', '100ms') as daemon:
             self.assertEqual(doctor(daemon)['result'], 'ok')
