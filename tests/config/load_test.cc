@@ -307,14 +307,14 @@ TEST(SchemaTest, EveryKeyTakesAnotherValueFromEverySource) {
     std::vector<std::string> beside = FlagsBeside(key);
     beside.push_back("--print-config");
     std::vector<std::string> flags = beside;
-    flags.push_back("--" + name + "=" + value);
+    flags.push_back(absl::StrFormat("--%s=%s", name, value));
     const struct {
       Source source;
       std::string where;
       Sources given;
     } kCases[] = {
         {Source::kFlag, "--" + name, {flags, {}, {}}},
-        {Source::kEnvironment, VariableName(name), {beside, {VariableName(name) + "=" + value}, {}}},
+        {Source::kEnvironment, VariableName(name), {beside, {absl::StrFormat("%s=%s", VariableName(name), value)}, {}}},
         {Source::kFile, "FILE:2:" + std::to_string(key.leaf().size() + 5), {beside, {}, yaml}},
     };
     for (const auto& one : kCases) {
