@@ -106,7 +106,7 @@ class KeyValueStore {
                                 bool sorted) const = 0;
   virtual std::unique_ptr<Iterator> NewIterator(Table table) const = 0;
   // One that has been put to the first row at or after `first`, and ends after `last`. It may be moved to keys between
-  // the two. For few rows: where the two have a beginning in common, files without such keys are not read.
+  // the two. Where the two have a beginning in common, files without such keys are not read.
   virtual std::unique_ptr<Iterator> NewIterator(Table table, std::string_view first, std::string_view last) const = 0;
 
   // Applies all batches (each table at most once) as one atomic and durable step: after a crash all of it is there or

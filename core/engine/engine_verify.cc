@@ -140,7 +140,7 @@ absl::Status Verifier::CheckStorage(const Hash& account, const Hash& expected_ro
 
 absl::Status Verifier::CheckCode(const Hash& key, const Account& account) {
   if (account.code_hash == kEmptyCodeHash) return absl::OkStatus();
-  absl::StatusOr<std::optional<Bytes>> code = view_.GetCode(account.code_hash);
+  absl::StatusOr<std::optional<Bytes>> code = view_.RowAt(Table::kCode, account.code_hash.view());
   if (!code.ok()) return code.status();
   if (!code->has_value()) {
     Differ(absl::StrFormat("table code, row %s: missing, account %s runs it", ToHex(account.code_hash), ToHex(key)));

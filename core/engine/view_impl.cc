@@ -266,8 +266,7 @@ absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, co
   // there.
   const std::shared_ptr<const TransitionList> before = Transitions();
   const uint64_t flushed = store_->flushed_sequence.load(std::memory_order_acquire);
-  const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table);
-  it->Seek(first);
+  const std::unique_ptr<storage::Iterator> it = store_->kv->NewIterator(table, first, last);
   std::vector<Bytes> changed;
   AddChangedKeys(*before, std::min(parts_.sequence, flushed), table, first, last, changed);
   AddChangedKeys(*Transitions(), parts_.sequence, table, first, last, changed);
@@ -280,7 +279,7 @@ absl::Status ViewImpl::ScanRows(Table table, BytesView first, BytesView last, co
   while (true) {
     // Of a disk that cannot be read: the changed rows that follow are not all that follows.
     if (!it->Valid() && !it->status().ok()) return it->status();
-    const bool have_row = it->Valid() && it->key() <= last;
+    const bool have_row = it->Valid();
     if (!have_row && next_changed == changed.end()) return absl::OkStatus();
     if (next_changed != changed.end() && (!have_row || BytesView(*next_changed) <= it->key())) {
       if (have_row && BytesView(*next_changed) == it->key()) it->Next();

@@ -203,7 +203,7 @@ absl::StatusOr<AccountProof> ViewImpl::ProveAccount(const Address& address, std:
   AccountProof proof;
   proof.address = address;
   const Hash key = Keccak256(address.view());
-  absl::StatusOr<std::optional<Account>> account = GetAccount(address);
+  absl::StatusOr<std::optional<Account>> account = FindAccount(address);
   if (!account.ok()) return account.status();
   if (account->has_value()) proof.account = **account;
   ProofWalker walker(*this);
@@ -213,7 +213,7 @@ absl::StatusOr<AccountProof> ViewImpl::ProveAccount(const Address& address, std:
   if (absl::Status s = walker.Prove(nullptr, *root, block().state_root, key, PointerTo(leaf), proof.proof); !s.ok())
     return s;
   if (slots.empty()) return proof;
-  absl::StatusOr<std::vector<U256>> values = GetStorage(address, slots);
+  absl::StatusOr<std::vector<U256>> values = FindSlots(address, slots);
   if (!values.ok()) return values.status();
   const Hash& storage_root = proof.account.storage_root;
   absl::StatusOr<TrieRoot> storage = walker.StorageRoot(walker.leaf_place(), key, proof.account);
@@ -245,7 +245,7 @@ absl::StatusOr<MultiProof> ViewImpl::ProveAll(std::span<const ProofTargetSpec> t
   for (const ProofTargetSpec& target : targets) {
     MultiProof::Entry& entry = result.entries.emplace_back();
     entry.address = target.address;
-    absl::StatusOr<std::optional<Account>> account = GetAccount(target.address);
+    absl::StatusOr<std::optional<Account>> account = FindAccount(target.address);
     if (!account.ok()) return account.status();
     entry.account = *account;
     const std::optional<Bytes> leaf = LeafValueOf(*account);
@@ -257,7 +257,7 @@ absl::StatusOr<MultiProof> ViewImpl::ProveAll(std::span<const ProofTargetSpec> t
   }
   for (size_t i = 0; i < targets.size(); ++i) {
     MultiProof::Entry& entry = result.entries[i];
-    absl::StatusOr<std::vector<U256>> values = GetStorage(targets[i].address, targets[i].slots);
+    absl::StatusOr<std::vector<U256>> values = FindSlots(targets[i].address, targets[i].slots);
     if (!values.ok()) return values.status();
     entry.values = *std::move(values);
     if (!entry.account) continue;

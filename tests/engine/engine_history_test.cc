@@ -23,6 +23,13 @@ EngineOptions OptionsIn(const TempDir& dir) {
   return options;
 }
 
+// The undo records of all blocks but the newest are in the tables alone.
+EngineOptions HistoryOnDiskIn(const TempDir& dir) {
+  EngineOptions options = OptionsIn(dir);
+  options.history_memory_bytes = 1;
+  return options;
+}
+
 // Blocks that go on top of any state: accounts, storage and code come, change and go.
 std::vector<AccountChange> Wave(uint64_t i) {
   std::vector<AccountChange> changes = {SetBalance(1, i + 1), SetBalance(10 + i % 17, i + 1),
@@ -301,8 +308,7 @@ TEST(EngineHistory, TheOldestBlockOnDiskHasItsNames) {
 // The index costs as much as the blocks themselves; after a bulk load nobody asks for any of its blocks.
 TEST(EngineHistory, BlocksOnDiskAreIndexedWhenSomebodyAsks) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
-  options.history_memory_bytes = 1;
+  const EngineOptions options = HistoryOnDiskIn(dir);
   TwinChain chain(options);
   ApplyWaves(chain, 60);
   const auto index_rows = [&] {
@@ -326,8 +332,7 @@ TEST(EngineHistory, BlocksOnDiskAreIndexedWhenSomebodyAsks) {
 
 TEST(EngineHistory, BlocksOnDiskAreThoseOfTheChainAsItIsNow) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
-  options.history_memory_bytes = 1;
+  const EngineOptions options = HistoryOnDiskIn(dir);
   TwinChain chain(options);
   ApplyWaves(chain, 20);
   for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -342,8 +347,7 @@ TEST(EngineHistory, BlocksOnDiskAreThoseOfTheChainAsItIsNow) {
 
 TEST(EngineHistory, ABlockOnDiskIsKnownWhenItComesAgain) {
   TempDir dir;
-  EngineOptions options = OptionsIn(dir);
-  options.history_memory_bytes = 1;
+  const EngineOptions options = HistoryOnDiskIn(dir);
   TwinChain chain(options);
   ApplyWaves(chain, 5);
   BlockChanges block = chain.Next(Wave(6));
